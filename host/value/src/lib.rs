@@ -1,1 +1,32 @@
-//! Placeholder.
+//! WIT types and values, and their three spellings: wire bytes, JSON and WAVE.
+//!
+//! Everything is driven by a [`Type`]: the wire encoding carries no tags, so the same bytes mean nothing without the
+//! type, and equal values have equal bytes. Values cross the platform as wire bytes; [`Value`] is for the edges,
+//! where someone writes or reads a single value, and [`Wit`] takes Rust types to wire bytes and back without it.
+//!
+//! | from \ to | wire | value | text |
+//! | --- | --- | --- | --- |
+//! | wire | [`Type::check`] | [`Type::decode`] | [`json::to_string`], [`wave::to_string`] |
+//! | value | [`Type::encode`] | | [`json::print`], [`wave::print`] |
+//! | text | | [`json::from_str`], [`wave::parse`] | |
+//! | Rust | [`Wit::encode`], [`Args`] | | |
+//!
+//! Always true: a decoder never panics, never recurses deeper than [`Limits::depth`], and never holds more memory than
+//! a small multiple of its input. Not here: anything that runs a component.
+
+mod digest;
+mod error;
+mod func;
+mod limits;
+mod ty;
+mod ty_text;
+mod value;
+mod wire;
+
+pub use digest::{Digest, DigestError};
+pub use error::{Error, ErrorKind};
+pub use func::{ExportPath, FuncType, Interface, Param};
+pub use limits::Limits;
+pub use ty::{Case, Enum, Field, Flags, Label, Record, ResultType, Type, Variant};
+pub use value::Value;
+pub use wire::{Reader, len_prefix};

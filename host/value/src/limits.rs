@@ -1,0 +1,37 @@
+//! How much one value may take: the bounds every encoder and decoder keeps.
+
+/// Bounds on one value (all arguments of a call together count as one).
+///
+/// # Source
+/// DESIGN section 6: payload 64 MiB each way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How deep values may nest; the arguments themselves are at depth 1. At most [`Limits::MAX_DEPTH`] counts.
+    pub depth: u32,
+    /// Wire bytes, and the length of a list whose items take no bytes. For JSON and WAVE, also the bytes of the text.
+    pub bytes: usize,
+    /// How many [`Value`](crate::Value)s one decoded value may consist of. A packed list or a string counts as one, so only
+    /// trees of small values come near; wire bytes that are checked, printed or read as Rust types are not bound by it.
+    pub values: usize,
+}
+
+impl Limits {
+    /// Decoders recurse once per level, so a larger [`Limits::depth`] is taken as this: it fits any thread's stack.
+    pub const MAX_DEPTH: u32 = 256;
+
+    pub(crate) fn max_depth(&self) -> u32 {
+        self.depth.min(Self::MAX_DEPTH)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // WIT has no recursive types; real interfaces stay under 20.
+            depth: 64,
+            bytes: 64 << 20,
+            // 40 bytes each: 160 MiB for the largest tree.
+            values: 4 << 20,
+        }
+    }
+}
