@@ -148,6 +148,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The bytes of `len` integers of `WIDTH` bytes each.
+    pub(crate) fn packed<const WIDTH: usize>(&mut self, len: usize) -> Result<&'a [u8], Error> {
+        self.take_packed(len, WIDTH)
+    }
+
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let Some(taken) = self
             .bytes
