@@ -1,4 +1,4 @@
-//! Functions and the interface of a component: what can be called, and what it needs.
+//! Functions: what a call takes and gives, and its arguments and result as wire bytes.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -43,16 +43,6 @@ pub struct ExportPath {
     pub interface: Option<String>,
     /// The name within it, `[method]image.scale`.
     pub raw: String,
-}
-
-/// What a component offers and needs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Interface {
-    pub functions: Vec<FuncType>,
-    /// Imported interfaces and functions: `wasi:filesystem/types@0.2.6`.
-    pub imports: Vec<String>,
-    /// The component's world and own interfaces as WIT text.
-    pub wit: String,
 }
 
 impl FuncType {

@@ -17,6 +17,9 @@
 mod digest;
 mod error;
 mod func;
+#[cfg(feature = "inspect")]
+mod inspect;
+mod interface;
 mod limits;
 mod matching;
 mod ty;
@@ -27,7 +30,10 @@ mod wit;
 
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};
-pub use func::{ExportPath, FuncType, Interface, Param};
+pub use func::{ExportPath, FuncType, Param};
+#[cfg(feature = "inspect")]
+pub use inspect::{InspectError, inspect};
+pub use interface::{Interface, NoFunction};
 pub use limits::Limits;
 pub use matching::Args;
 pub use ty::{Case, Enum, Field, Flags, Label, Record, ResultType, Type, Variant};

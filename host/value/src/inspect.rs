@@ -1,0 +1,350 @@
+//! The interface of a component, read from its bytes without running or compiling it.
+//!
+//! The bytes are untrusted. The parser underneath bounds types (depth 100, a million nodes when shared ones are written
+//! out); this adds a smaller bound on what is written out, because every function carries its types in full.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wit_component::WitPrinter;
+use wit_parser::decoding::{DecodedWasm, decode};
+use wit_parser::{
+    Docs, Function, FunctionKind, Handle, InterfaceId, PackageId, Resolve, Type as WitType,
+    TypeDefKind, TypeId, World, WorldId, WorldItem,
+};
+
+use crate::{
+    Case, Enum, ExportPath, Field, Flags, FuncType, Interface, Label, Param, Record, Type, Variant,
+};
+
+/// Types of all functions together, counting a shared type each time it is used. Real interfaces have hundreds.
+const MAX_TYPE_NODES: usize = 100_000;
+
+/// Packages of the platform, not of the component: importing them is listed, printing them would bury its own.
+const FOREIGN_NAMESPACES: [&str; 2] = ["wasi", "lydian"];
+
+/// The bytes are not a component whose functions can be called.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    #[error("not WebAssembly: it does not begin with `\\0asm`")]
+    NotWasm,
+    #[error("a core module, not a component")]
+    CoreModule,
+    #[error("an encoded WIT package, not a component")]
+    WitPackage,
+    #[error("malformed component: {reason}")]
+    Malformed { reason: String },
+    #[error("the functions' types have more than {MAX_TYPE_NODES} parts")]
+    TooManyTypes,
+}
+
+impl InspectError {
+    /// What to do about it, each a line of its own.
+    pub fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            InspectError::CoreModule => {
+                "build for `wasm32-wasip2`, or make a component of it with `wasm-tools component new`"
+            }
+            InspectError::WitPackage => {
+                "this is a description of an interface: give the component that implements it"
+            }
+            InspectError::NotWasm => "give a `.wasm` component",
+            InspectError::Malformed { .. } => {
+                "build it again, or look at it with `wasm-tools validate`"
+            }
+            InspectError::TooManyTypes => "export fewer functions or smaller types",
+        };
+        vec![hint.to_owned()]
+    }
+}
+
+/// Every exported function of a component, what it imports, and its WIT.
+///
+/// # Errors
+/// The bytes are no component, or a malformed one. Core functions are not validated: that is the compiler's part.
+pub fn inspect(component: &[u8]) -> Result<Interface, InspectError> {
+    match component.first_chunk::<8>() {
+        Some([b'\0', b'a', b's', b'm', _, _, 0, 0]) => return Err(InspectError::CoreModule),
+        Some([b'\0', b'a', b's', b'm', ..]) => {}
+        _ => return Err(InspectError::NotWasm),
+    }
+    // The parser asserts what it believes of valid components; a hostile one that proves it wrong costs this call only.
+    std::panic::catch_unwind(|| read_interface(component)).unwrap_or_else(|_| {
+        Err(InspectError::Malformed {
+            reason: "its types contradict each other".to_owned(),
+        })
+    })
+}
+
+fn read_interface(component: &[u8]) -> Result<Interface, InspectError> {
+    let malformed = |error| InspectError::Malformed {
+        reason: format!("{error:#}"),
+    };
+    let (resolve, world) = match decode(component).map_err(malformed)? {
+        DecodedWasm::Component(resolve, world) => (resolve, world),
+        DecodedWasm::WitPackage(..) => return Err(InspectError::WitPackage),
+    };
+    let imports = resolve.worlds[world]
+        .imports
+        .keys()
+        .map(|key| resolve.name_world_key(key))
+        .collect();
+    let wit = print_wit(&resolve, world).map_err(|reason| InspectError::Malformed { reason })?;
+    let functions = Functions::new(&resolve).of_world(&resolve.worlds[world])?;
+    Ok(Interface {
+        functions,
+        imports,
+        wit,
+    })
+}
+
+fn print_wit(resolve: &Resolve, world: WorldId) -> Result<String, String> {
+    let Some(main) = resolve.worlds[world].package else {
+        return Ok(String::new());
+    };
+    let own: Vec<PackageId> = resolve
+        .packages
+        .iter()
+        .filter(|(id, package)| {
+            *id != main && !FOREIGN_NAMESPACES.contains(&package.name.namespace.as_str())
+        })
+        .map(|(id, _)| id)
+        .collect();
+    let mut printer = WitPrinter::default();
+    printer
+        .print(resolve, main, &own)
+        .map_err(|error| format!("{error:#}"))?;
+    Ok(printer.output.to_string())
+}
+
+/// Turns the parser's functions into ours, each type once.
+struct Functions<'a> {
+    resolve: &'a Resolve,
+    /// A named or composite type and how many nodes it has when written out.
+    types: HashMap<TypeId, (Type, usize)>,
+    nodes_left: usize,
+}
+
+impl<'a> Functions<'a> {
+    fn new(resolve: &'a Resolve) -> Self {
+        Self {
+            resolve,
+            types: HashMap::new(),
+            nodes_left: MAX_TYPE_NODES,
+        }
+    }
+
+    fn of_world(mut self, world: &World) -> Result<Vec<FuncType>, InspectError> {
+        let mut functions = Vec::new();
+        for (key, item) in &world.exports {
+            match item {
+                WorldItem::Function(function) => functions.push(self.function(None, function)?),
+                WorldItem::Interface { id, .. } => {
+                    let name = self.resolve.name_world_key(key);
+                    self.of_interface(&name, *id, &mut functions)?;
+                }
+                WorldItem::Type { .. } => {}
+            }
+        }
+        Ok(functions)
+    }
+
+    fn of_interface(
+        &mut self,
+        name: &str,
+        id: InterfaceId,
+        functions: &mut Vec<FuncType>,
+    ) -> Result<(), InspectError> {
+        let resolve = self.resolve;
+        resolve.interfaces[id]
+            .functions
+            .values()
+            .try_for_each(|function| {
+                functions.push(self.function(Some(name), function)?);
+                Ok(())
+            })
+    }
+
+    fn function(
+        &mut self,
+        interface: Option<&str>,
+        function: &Function,
+    ) -> Result<FuncType, InspectError> {
+        let local = self.local_name(function);
+        let name = interface
+            .map(|interface| format!("{interface}#{local}"))
+            .unwrap_or(local);
+        let mut params = Vec::with_capacity(function.params.len());
+        for param in &function.params {
+            params.push(Param {
+                name: param.name.clone(),
+                ty: self.counted(&param.ty)?,
+            });
+        }
+        let result = function
+            .result
+            .as_ref()
+            .map(|ty| self.counted(ty))
+            .transpose()?;
+        let export = ExportPath {
+            interface: interface.map(str::to_owned),
+            raw: function.name.clone(),
+        };
+        Ok(FuncType {
+            name,
+            params,
+            result,
+            is_async: function.kind.is_async(),
+            docs: text(&function.docs),
+            export,
+        })
+    }
+
+    /// `image.scale` for `[method]image.scale`, `image.new` for `[constructor]image`.
+    fn local_name(&self, function: &Function) -> String {
+        let resource = function
+            .kind
+            .resource()
+            .and_then(|id| self.resolve.types[id].name.as_deref());
+        match (&function.kind, resource) {
+            (FunctionKind::Constructor(_), Some(resource)) => format!("{resource}.new"),
+            (_, Some(resource)) => format!("{resource}.{}", function.item_name()),
+            (_, None) => function.name.clone(),
+        }
+    }
+
+    fn counted(&mut self, ty: &WitType) -> Result<Type, InspectError> {
+        let (ty, nodes) = self.ty(ty);
+        self.nodes_left = self
+            .nodes_left
+            .checked_sub(nodes)
+            .ok_or(InspectError::TooManyTypes)?;
+        Ok(ty)
+    }
+
+    /// The type, and how many nodes it has when written out. Recursion is bounded by the parser's depth limit.
+    fn ty(&mut self, ty: &WitType) -> (Type, usize) {
+        let primitive = match ty {
+            WitType::Bool => Type::Bool,
+            WitType::U8 => Type::U8,
+            WitType::U16 => Type::U16,
+            WitType::U32 => Type::U32,
+            WitType::U64 => Type::U64,
+            WitType::S8 => Type::S8,
+            WitType::S16 => Type::S16,
+            WitType::S32 => Type::S32,
+            WitType::S64 => Type::S64,
+            WitType::F32 => Type::F32,
+            WitType::F64 => Type::F64,
+            WitType::Char => Type::Char,
+            WitType::String => Type::String,
+            WitType::ErrorContext => Type::ErrorContext,
+            WitType::Id(id) => return self.defined(*id),
+        };
+        (primitive, 1)
+    }
+
+    fn defined(&mut self, id: TypeId) -> (Type, usize) {
+        if let Some(known) = self.types.get(&id) {
+            return known.clone();
+        }
+        let mut nodes = 1;
+        let ty = self.convert(id, &mut nodes);
+        self.types.insert(id, (ty.clone(), nodes));
+        (ty, nodes)
+    }
+
+    fn convert(&mut self, id: TypeId, nodes: &mut usize) -> Type {
+        let resolve = self.resolve;
+        let def = &resolve.types[id];
+        let name = def.name.clone();
+        let docs = text(&def.docs);
+        let mut part = |ty: &WitType| {
+            let (ty, more) = self.ty(ty);
+            *nodes += more;
+            ty
+        };
+        match &def.kind {
+            TypeDefKind::Type(alias) => part(alias),
+            TypeDefKind::List(item) => Type::list(part(item)),
+            TypeDefKind::FixedLengthList(item, len) => Type::fixed_list(part(item), *len),
+            TypeDefKind::Map(key, value) => Type::map(part(key), part(value)),
+            TypeDefKind::Tuple(tuple) => Type::tuple(tuple.types.iter().map(part)),
+            TypeDefKind::Option(payload) => Type::option(part(payload)),
+            TypeDefKind::Result(result) => Type::result(
+                result.ok.as_ref().map(&mut part),
+                result.err.as_ref().map(&mut part),
+            ),
+            TypeDefKind::Stream(item) => Type::Stream(item.as_ref().map(part).map(Arc::new)),
+            TypeDefKind::Future(value) => Type::Future(value.as_ref().map(part).map(Arc::new)),
+            TypeDefKind::Record(record) => {
+                let field = |field: &wit_parser::Field| Field {
+                    name: field.name.clone(),
+                    docs: text(&field.docs),
+                    ty: part(&field.ty),
+                };
+                Type::Record(Arc::new(Record {
+                    name,
+                    docs,
+                    fields: record.fields.iter().map(field).collect(),
+                }))
+            }
+            TypeDefKind::Variant(variant) => {
+                let case = |case: &wit_parser::Case| Case {
+                    name: case.name.clone(),
+                    docs: text(&case.docs),
+                    ty: case.ty.as_ref().map(&mut part),
+                };
+                Type::Variant(Arc::new(Variant {
+                    name,
+                    docs,
+                    cases: variant.cases.iter().map(case).collect(),
+                }))
+            }
+            TypeDefKind::Enum(cases) => {
+                let cases = cases
+                    .cases
+                    .iter()
+                    .map(|case| label(&case.name, &case.docs))
+                    .collect();
+                Type::Enum(Arc::new(Enum { name, docs, cases }))
+            }
+            TypeDefKind::Flags(flags) => {
+                let flags = flags
+                    .flags
+                    .iter()
+                    .map(|flag| label(&flag.name, &flag.docs))
+                    .collect();
+                Type::Flags(Arc::new(Flags { name, docs, flags }))
+            }
+            TypeDefKind::Handle(Handle::Own(resource)) => Type::Own(self.resource_name(*resource)),
+            TypeDefKind::Handle(Handle::Borrow(resource)) => {
+                Type::Borrow(self.resource_name(*resource))
+            }
+            // A bare resource is not a value's type, and nothing of a decoded component is unknown.
+            TypeDefKind::Resource | TypeDefKind::Unknown => {
+                Type::Own(name.unwrap_or_default().into())
+            }
+        }
+    }
+
+    fn resource_name(&self, id: TypeId) -> Arc<str> {
+        self.resolve.types[id]
+            .name
+            .as_deref()
+            .unwrap_or_default()
+            .into()
+    }
+}
+
+fn label(name: &str, docs: &Docs) -> Label {
+    Label {
+        name: name.to_owned(),
+        docs: text(docs),
+    }
+}
+
+fn text(docs: &Docs) -> String {
+    docs.contents.clone().unwrap_or_default()
+}
