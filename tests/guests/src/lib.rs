@@ -1,0 +1,1 @@
+//! What several guests share. Each guest itself is one file in `rust/`.

@@ -1,0 +1,63 @@
+//! The guests themselves: each is what its file says, before any host runs it.
+
+use lydian_tests::{generate, guests};
+
+/// A guest that was left out of the build would make its tests vanish without a word.
+#[test]
+fn every_guest_is_built_and_is_webassembly() {
+    assert!(
+        guests::ALL.len() > 30,
+        "only {} guests were built",
+        guests::ALL.len()
+    );
+    for guest in guests::ALL {
+        assert!(
+            guest.bytes().starts_with(b"\0asm"),
+            "guest `{}` is not WebAssembly",
+            guest.name
+        );
+    }
+}
+
+/// A hostile guest that is refused for a slip in its text would prove nothing about the limit it is meant for.
+#[test]
+fn every_guest_is_valid_where_all_proposals_are_on() {
+    for guest in guests::ALL {
+        let mut validator =
+            wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all());
+        if let Err(error) = validator.validate_all(&guest.bytes()) {
+            panic!("guest `{}`: {error}", guest.name);
+        }
+    }
+}
+
+/// Small guests start fast; one that grew tenfold has taken something in that it should not.
+#[test]
+fn the_smallest_guest_in_rust_stays_under_100_kb() {
+    assert!(guests::HELLO.bytes().len() < 100_000);
+}
+
+/// The generators write text, so a slip shows only when it is assembled.
+#[test]
+fn generated_components_validate_at_small_and_larger_sizes() {
+    for size in [1, 60] {
+        for bytes in [
+            generate::many_instances(size),
+            generate::many_memories(size),
+            generate::many_tables(size),
+            generate::many_functions(size),
+            generate::nested_blocks(size),
+            generate::many_locals(size),
+            generate::large_data(size),
+            generate::nested_lists(size),
+            generate::nested_options(size),
+            generate::nested_components(size),
+            generate::many_exports(size),
+            generate::answer(size as u32),
+        ] {
+            let mut validator =
+                wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all());
+            validator.validate_all(&bytes).unwrap();
+        }
+    }
+}
