@@ -1,0 +1,461 @@
+//! `JobStore` on SQLite.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lydian_value::Digest;
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
+
+use super::claims::Claims;
+use super::rows::{self, JOB, JobRow};
+use super::{Failed, SqliteStore, Tx, writer};
+use crate::clock::storable;
+use crate::{
+    Accepted, Attempt, Cancelled, Claimed, Conflict, Depth, Enqueued, Epoch, Error, FunctionKey,
+    Job, JobFilter, JobId, JobState, JobStore, NewJob, Outcome, Result, Retried, Shard,
+};
+
+/// Ended jobs forgotten in one transaction.
+const EXPIRY: u32 = 1_000;
+
+#[async_trait]
+impl JobStore for SqliteStore {
+    async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<Enqueued>> {
+        let bytes = jobs.iter().map(size).sum();
+        self.write(bytes, move |tx| {
+            jobs.into_iter().map(|job| enqueue(tx, job)).collect()
+        })
+        .await
+    }
+
+    async fn claim(&self, shard: Shard, epoch: Epoch, max: u32) -> Result<Vec<Claimed>> {
+        let (claims, now) = (self.0.claims.clone(), self.0.clock.now_ms());
+        let taken = self
+            .read(move |connection| claim(connection, claims, shard, epoch, max, now))
+            .await?;
+        Ok(taken.keep())
+    }
+
+    async fn unclaim(&self, jobs: Vec<JobId>) -> Result<()> {
+        let claims = self.0.claims.clone();
+        self.read(move |connection| {
+            for id in &jobs {
+                if let Some(row) = find(connection, id)? {
+                    claims.release(row.job.shard, row.seq);
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn started(&self, attempts: Vec<(JobId, Attempt)>) -> Result<Vec<Accepted>> {
+        self.write(0, move |tx| {
+            attempts
+                .into_iter()
+                .map(|(id, attempt)| started(tx, &id, attempt))
+                .collect()
+        })
+        .await
+    }
+
+    async fn retry(
+        &self,
+        id: JobId,
+        attempt: Attempt,
+        due_at_ms: u64,
+        failure: Bytes,
+    ) -> Result<Retried> {
+        self.write(failure.len() as u64, move |tx| {
+            retry(tx, id, attempt, due_at_ms, failure)
+        })
+        .await
+    }
+
+    async fn finish(&self, done: Vec<(JobId, Attempt, Outcome)>) -> Result<Vec<Accepted>> {
+        let bytes = done
+            .iter()
+            .map(|(_, _, outcome)| outcome.bytes().len() as u64)
+            .sum();
+        self.write(bytes, move |tx| {
+            done.into_iter()
+                .map(|(id, attempt, outcome)| finish(tx, id, attempt, &outcome))
+                .collect()
+        })
+        .await
+    }
+
+    async fn cancel(&self, id: &JobId, reason: Bytes) -> Result<Cancelled> {
+        let (id, claims) = (id.clone(), self.0.claims.clone());
+        self.write(reason.len() as u64, move |tx| {
+            let row = tx.sql(|connection| find(connection, &id))?;
+            let Some(row) = row else {
+                return Err(Error::JobNotFound { id });
+            };
+            if row.job.state.ended() {
+                return Ok(Cancelled::AlreadyEnded);
+            }
+            let running = shown(&claims, &row).state == JobState::Running;
+            end(tx, &row, row.attempts.recorded, &Outcome::Cancelled(reason))?;
+            Ok(Cancelled::Now { running })
+        })
+        .await
+    }
+
+    async fn job(&self, id: &JobId) -> Result<Option<Job>> {
+        let (id, claims) = (id.clone(), self.0.claims.clone());
+        self.read(move |connection| Ok(find(connection, &id)?.map(|row| shown(&claims, &row))))
+            .await
+    }
+
+    async fn result(&self, id: &JobId, wait: Duration) -> Result<Option<Outcome>> {
+        let look = || {
+            let id = id.clone();
+            self.read(move |connection| {
+                let mut select =
+                    connection.prepare_cached("SELECT state, outcome FROM jobs WHERE id = ?1")?;
+                let found = select.query_row([id.as_str()], rows::outcome).optional()?;
+                found.ok_or_else(|| Error::JobNotFound { id }.into())
+            })
+        };
+        self.0.hub.wait_for_end(id, wait, look).await
+    }
+
+    async fn depth(&self, function: &FunctionKey) -> Result<Depth> {
+        let function = function.clone();
+        self.read(move |connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT count(*), min(created_ms) FROM jobs
+                 WHERE state = 0 AND environment = ?1 AND app = ?2 AND function = ?3",
+            )?;
+            let FunctionKey {
+                environment,
+                app,
+                function,
+            } = &function;
+            Ok(select.query_row([environment, app, function], |row| {
+                Ok(Depth {
+                    count: row.get(0)?,
+                    oldest_ms: row.get(1)?,
+                })
+            })?)
+        })
+        .await
+    }
+
+    async fn list(&self, filter: JobFilter, limit: u32) -> Result<Vec<Job>> {
+        let claims = self.0.claims.clone();
+        self.read(move |connection| list(connection, &claims, &filter, limit as usize))
+            .await
+    }
+
+    async fn due_shards(&self) -> Result<Vec<Shard>> {
+        let now = self.0.clock.now_ms();
+        self.read(move |connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND shard = ?1 AND due_ms <= ?2)",
+            )?;
+            let mut due = Vec::new();
+            for shard in Shard::all() {
+                if select.query_row(params![shard.0, now], |row| row.get(0))? {
+                    due.push(shard);
+                }
+            }
+            Ok(due)
+        })
+        .await
+    }
+
+    async fn live_blobs(&self) -> Result<Vec<Digest>> {
+        self.read(|connection| {
+            let mut select =
+                connection.prepare_cached("SELECT blobs FROM jobs WHERE blobs <> x''")?;
+            let rows = select.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+            let mut live = Vec::new();
+            for bytes in rows {
+                live.extend(rows::digests(&bytes?));
+            }
+            Ok(live)
+        })
+        .await
+    }
+
+    async fn expire(&self) -> Result<u64> {
+        let before = self.0.clock.now_ms().saturating_sub(self.0.retention_ms);
+        let mut forgotten = 0;
+        loop {
+            let expire = "DELETE FROM jobs WHERE seq IN
+                (SELECT seq FROM jobs WHERE finished_ms IS NOT NULL AND finished_ms <= ?1 LIMIT ?2)";
+            let count = self
+                .write(0, move |tx| {
+                    tx.sql(|connection| {
+                        Ok(connection
+                            .prepare_cached(expire)?
+                            .execute(params![before, EXPIRY])?)
+                    })
+                })
+                .await?;
+            forgotten += count as u64;
+            if count < EXPIRY as usize {
+                return Ok(forgotten);
+            }
+        }
+    }
+}
+
+/// About what a job adds to the file.
+pub(super) fn size(job: &NewJob) -> u64 {
+    (job.payload.len() + job.details.len() + 32 * job.blobs.len()) as u64
+}
+
+pub(super) fn enqueue(tx: &Tx<'_>, job: NewJob) -> Result<Enqueued> {
+    let now = tx.now_ms;
+    tx.sql(|connection| {
+        let FunctionKey { environment, app, function } = &job.function;
+        let mut taken = connection.prepare_cached("SELECT id FROM jobs WHERE id = ?1")?;
+        let mut by_key = connection.prepare_cached(
+            "SELECT id FROM jobs WHERE environment = ?1 AND app = ?2 AND function = ?3 AND idempotency_key = ?4",
+        )?;
+        let mut present: Option<String> = taken.query_row([job.id.as_str()], |row| row.get(0)).optional()?;
+        if let (None, Some(key)) = (&present, &job.idempotency_key) {
+            present = by_key.query_row([environment, app, function, key], |row| row.get(0)).optional()?;
+        }
+        if let Some(id) = present {
+            return Ok(Enqueued::Duplicate(id.into()));
+        }
+        let blobs: Vec<u8> = job.blobs.iter().flat_map(|digest| *digest.as_bytes()).collect();
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO jobs (id, environment, app, function, shard, idempotency_key, state, attempts,
+                max_attempts, created_ms, due_ms, details, blobs, payload)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?;
+        insert.execute(params![
+            job.id.as_str(),
+            environment,
+            app,
+            function,
+            Shard::of(&job.function).0,
+            job.idempotency_key,
+            job.max_attempts,
+            now,
+            storable(job.due_at_ms.unwrap_or(now)),
+            &job.details[..],
+            blobs,
+            &job.payload[..],
+        ])?;
+        Ok(Enqueued::New(job.id))
+    })
+}
+
+pub(super) fn is_current(tx: &Tx<'_>, id: &JobId, attempt: Attempt) -> Result<bool> {
+    current(tx, id, attempt).map(|row| row.is_some())
+}
+
+/// The job, if this is its current attempt.
+fn current(tx: &Tx<'_>, id: &JobId, attempt: Attempt) -> Result<Option<JobRow>> {
+    let Some(row) = tx.sql(|connection| find(connection, id))? else {
+        return Ok(None);
+    };
+    let current = !row.job.state.ended()
+        && tx.epoch(&row.job.shard.lease())? == Some(attempt.epoch)
+        && row.attempts.current(attempt.epoch) == attempt;
+    Ok(current.then_some(row))
+}
+
+fn started(tx: &Tx<'_>, id: &JobId, attempt: Attempt) -> Result<Accepted> {
+    let Some(row) = current(tx, id, attempt)? else {
+        return Ok(Accepted::Stale);
+    };
+    let now = tx.now_ms;
+    tx.sql(|connection| {
+        let mut update = connection.prepare_cached(
+            "UPDATE jobs SET attempts = ?2, open_epoch = ?3, started_ms = ifnull(started_ms, ?4) WHERE seq = ?1",
+        )?;
+        let attempts = row.attempts.start(attempt);
+        update.execute(params![row.seq, attempts.recorded, attempts.open, now])?;
+        Ok(Accepted::Yes)
+    })
+}
+
+fn retry(
+    tx: &mut Tx<'_>,
+    id: JobId,
+    attempt: Attempt,
+    due_at_ms: u64,
+    failure: Bytes,
+) -> Result<Retried> {
+    let Some(row) = current(tx, &id, attempt)? else {
+        return Ok(Retried::Stale);
+    };
+    let attempts = row.attempts.give_up(attempt);
+    if attempt.number >= row.job.max_attempts {
+        end(tx, &row, attempts.recorded, &Outcome::Failed(failure))?;
+        return Ok(Retried::Failed);
+    }
+    tx.sql(|connection| {
+        let mut update = connection.prepare_cached(
+            "UPDATE jobs SET attempts = ?2, open_epoch = NULL, due_ms = ?3 WHERE seq = ?1",
+        )?;
+        Ok(update.execute(params![row.seq, attempts.recorded, storable(due_at_ms)])?)
+    })?;
+    tx.released(row.job.shard, row.seq);
+    Ok(Retried::Queued)
+}
+
+pub(super) fn finish(
+    tx: &mut Tx<'_>,
+    id: JobId,
+    attempt: Attempt,
+    outcome: &Outcome,
+) -> Result<Accepted> {
+    let Some(row) = current(tx, &id, attempt)? else {
+        return Ok(Accepted::Stale);
+    };
+    end(tx, &row, row.attempts.give_up(attempt).recorded, outcome)?;
+    Ok(Accepted::Yes)
+}
+
+fn end(tx: &mut Tx<'_>, row: &JobRow, attempts: u32, outcome: &Outcome) -> Result<()> {
+    let now = tx.now_ms;
+    tx.sql(|connection| {
+        let mut update = connection.prepare_cached(
+            "UPDATE jobs SET state = ?2, attempts = ?3, open_epoch = NULL, finished_ms = ?4, outcome = ?5
+             WHERE seq = ?1",
+        )?;
+        let state = rows::state_number(outcome.state());
+        Ok(update.execute(params![row.seq, state, attempts, now, &outcome.bytes()[..]])?)
+    })?;
+    tx.ended(row.job.id.clone(), row.job.shard, row.seq);
+    Ok(())
+}
+
+fn find(connection: &Connection, id: &JobId) -> Result<Option<JobRow>, Failed> {
+    let mut select = connection.prepare_cached(&format!("SELECT {JOB} FROM jobs WHERE id = ?1"))?;
+    Ok(select.query_row([id.as_str()], rows::job).optional()?)
+}
+
+/// The job as its claims make it.
+fn shown(claims: &Claims, row: &JobRow) -> Job {
+    let mut job = row.job.clone();
+    let running = row.attempts.open.is_some() || claims.contains(job.shard, row.seq);
+    if job.state == JobState::Queued && running {
+        job.state = JobState::Running;
+    }
+    job
+}
+
+/// Claimed jobs on their way to the caller; claims that never reach it are given back.
+struct Taken {
+    claims: Arc<Claims>,
+    jobs: Vec<(i64, Claimed)>,
+}
+
+impl Taken {
+    fn keep(mut self) -> Vec<Claimed> {
+        std::mem::take(&mut self.jobs)
+            .into_iter()
+            .map(|(_, claimed)| claimed)
+            .collect()
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.jobs
+            .iter()
+            .for_each(|(seq, claimed)| self.claims.release(claimed.job.shard, *seq));
+    }
+}
+
+fn claim(
+    connection: &Connection,
+    claims: Arc<Claims>,
+    shard: Shard,
+    epoch: Epoch,
+    max: u32,
+    now: u64,
+) -> Result<Taken, Failed> {
+    let mut taken = Taken {
+        claims: claims.clone(),
+        jobs: Vec::new(),
+    };
+    let mut of_shard = claims.of(shard);
+    let lease = shard.lease();
+    if writer::epoch(connection, &lease)? != Some(epoch) {
+        return Err(Conflict::Epoch { lease, epoch }.into());
+    }
+    let claimed = of_shard.in_epoch(epoch);
+    let mut due = connection.prepare_cached(
+        "SELECT seq FROM jobs WHERE state = 0 AND shard = ?1 AND due_ms <= ?2 ORDER BY due_ms, seq",
+    )?;
+    let mut rows = due.query(params![shard.0, now])?;
+    let mut free: Vec<i64> = Vec::new();
+    while free.len() < max as usize
+        && let Some(row) = rows.next()?
+    {
+        let seq = row.get(0)?;
+        if !claimed.contains(&seq) {
+            free.push(seq);
+        }
+    }
+    let mut select =
+        connection.prepare_cached(&format!("SELECT {JOB}, payload FROM jobs WHERE seq = ?1"))?;
+    for seq in &free {
+        let (row, payload) = select.query_row([seq], |row| {
+            Ok((rows::job(row)?, super::meta::bytes(row, 16)?))
+        })?;
+        let job = Job {
+            state: JobState::Running,
+            ..row.job
+        };
+        taken.jobs.push((
+            *seq,
+            Claimed {
+                job,
+                payload,
+                attempt: row.attempts.current(epoch),
+            },
+        ));
+    }
+    claimed.extend(free);
+    Ok(taken)
+}
+
+fn list(
+    connection: &Connection,
+    claims: &Claims,
+    filter: &JobFilter,
+    limit: usize,
+) -> Result<Vec<Job>, Failed> {
+    let mut conditions = String::from("1");
+    let mut values: Vec<&dyn ToSql> = Vec::new();
+    let state = filter.state.map(rows::state_number);
+    if let Some(environment) = &filter.environment {
+        conditions += " AND environment = ?";
+        values.push(environment);
+    }
+    if let Some(app) = &filter.app {
+        conditions += " AND app = ?";
+        values.push(app);
+    }
+    if let Some(state) = &state {
+        conditions += " AND state = ?";
+        values.push(state);
+    }
+    let query = format!("SELECT {JOB} FROM jobs WHERE {conditions} ORDER BY seq DESC");
+    let mut select = connection.prepare_cached(&query)?;
+    let mut jobs = Vec::new();
+    let mut rows = select.query(&values[..])?;
+    while jobs.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        let job = shown(claims, &rows::job(row)?);
+        // Queued and running are told apart by the claims only.
+        if filter.admits(&job) {
+            jobs.push(job);
+        }
+    }
+    Ok(jobs)
+}

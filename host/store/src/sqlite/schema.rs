@@ -1,0 +1,113 @@
+//! Tables, their version, and how connections are set up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::{Failed, sql_error};
+use crate::{Error, Result};
+
+/// Written to `user_version`. A database with a higher one is refused; lower ones are brought up step by step.
+const VERSION: u32 = 1;
+
+/// Tells our databases from others: `LYDN`.
+const APPLICATION_ID: i32 = 0x4c59_444e;
+
+/// How long one process waits for another's transaction. Ours take milliseconds.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Version 1. Times are milliseconds since 1970. Deleted keys stay with no value until compaction, so that
+/// watchers learn of them. A job's `open_epoch` is the epoch of the attempt last started, while it runs.
+const TABLES: &str = "
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counters VALUES ('rev', 0), ('compacted', 0);
+
+CREATE TABLE keys (
+    key BLOB NOT NULL UNIQUE, rev INTEGER NOT NULL, value BLOB, at_ms INTEGER NOT NULL);
+CREATE INDEX keys_by_rev ON keys (rev, key);
+
+CREATE TABLE leases (
+    name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, node TEXT, until_ms INTEGER NOT NULL,
+    ttl_ms INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE jobs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+    environment TEXT NOT NULL, app TEXT NOT NULL, function TEXT NOT NULL, shard INTEGER NOT NULL,
+    idempotency_key TEXT, state INTEGER NOT NULL, attempts INTEGER NOT NULL, open_epoch INTEGER,
+    max_attempts INTEGER NOT NULL, created_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL,
+    started_ms INTEGER, finished_ms INTEGER,
+    details BLOB NOT NULL, blobs BLOB NOT NULL, payload BLOB NOT NULL, outcome BLOB);
+CREATE INDEX jobs_due ON jobs (shard, due_ms, seq) WHERE state = 0;
+CREATE INDEX jobs_waiting ON jobs (environment, app, function, created_ms) WHERE state = 0;
+CREATE UNIQUE INDEX jobs_by_idempotency_key ON jobs (environment, app, function, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+CREATE INDEX jobs_by_app ON jobs (environment, app, seq);
+CREATE INDEX jobs_ended ON jobs (finished_ms) WHERE finished_ms IS NOT NULL;
+CREATE INDEX jobs_with_blobs ON jobs (seq) WHERE blobs <> x'';
+";
+
+/// A connection to the file, created if need be.
+pub(super) fn connect(path: &Path) -> Result<Connection> {
+    let failed = |error| sql_error(error, path, 0);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// A connection that cannot write.
+pub(super) fn connect_to_read(path: &Path) -> Result<Connection, Failed> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// Sets the writer's connection up, and makes or checks the tables.
+pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
+    let failed = |error| sql_error(error, path, 0);
+    // Every commit is flushed before it is answered.
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;",
+        )
+        .map_err(failed)?;
+    if version(connection).map_err(failed)? == (APPLICATION_ID, VERSION) {
+        return Ok(());
+    }
+    // Looked at again under the write lock: another process may be making the tables.
+    let tx = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
+    let tables: u32 = tx
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(failed)?;
+    match version(&tx).map_err(failed)? {
+        (APPLICATION_ID, VERSION) => Ok(()),
+        (APPLICATION_ID, found) => Err(Error::NewerSchema {
+            path: path.into(),
+            found,
+            supported: VERSION,
+        }),
+        (0, 0) if tables == 0 => {
+            tx.execute_batch(TABLES).map_err(failed)?;
+            tx.pragma_update(None, "application_id", APPLICATION_ID)
+                .map_err(failed)?;
+            tx.pragma_update(None, "user_version", VERSION)
+                .map_err(failed)?;
+            tx.commit().map_err(failed)
+        }
+        _ => Err(Error::NotOurs { path: path.into() }),
+    }
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<(i32, u32)> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get(0));
+    let user = connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))?;
+    Ok((number("application_id")?, user))
+}
