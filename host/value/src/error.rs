@@ -13,6 +13,8 @@ struct Inner {
     /// `.config.rate[3]`; each caller on the way up puts its part in front.
     path: String,
     kind: ErrorKind,
+    /// Advice beyond the kind's own.
+    hints: Vec<String>,
 }
 
 /// What was wrong. [`ErrorKind::code`] is its stable name.
@@ -76,6 +78,7 @@ impl Error {
         Self(Box::new(Inner {
             path: String::new(),
             kind,
+            hints: Vec::new(),
         }))
     }
 
@@ -128,6 +131,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_hint(mut self, hint: String) -> Self {
+        self.0.hints.push(hint);
+        self
+    }
+
     /// Where in the value: `config.rate`, `points[3].x`; empty when it is the whole.
     pub fn path(&self) -> &str {
         self.0.path.strip_prefix('.').unwrap_or(&self.0.path)
@@ -144,7 +152,9 @@ impl Error {
 
     /// What to do about it, each a line of its own.
     pub fn hints(&self) -> Vec<String> {
-        self.0.kind.hints()
+        let mut hints = self.0.kind.hints();
+        hints.extend(self.0.hints.iter().cloned());
+        hints
     }
 }
 
@@ -174,6 +184,11 @@ impl ErrorKind {
 
     fn hints(&self) -> Vec<String> {
         match self {
+            ErrorKind::WrongType { expected, found }
+                if expected == "list<u8>" && found == "string" =>
+            {
+                vec!["bytes are written as a list of numbers, `[104, 105]`".to_owned()]
+            }
             ErrorKind::UnknownName { name, known, .. } => vec![known_names(name, known)],
             ErrorKind::ArgumentCount { signature, .. } => {
                 vec![format!("the function is `{signature}`")]

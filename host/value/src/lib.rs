@@ -14,17 +14,23 @@
 //! Always true: a decoder never panics, never recurses deeper than [`Limits::depth`], and never holds more memory than
 //! a small multiple of its input. Not here: anything that runs a component.
 
+mod arguments;
 mod digest;
 mod error;
+mod example;
 mod func;
 #[cfg(feature = "inspect")]
 mod inspect;
 mod interface;
+pub mod json;
 mod limits;
 mod matching;
+mod text;
 mod ty;
+mod ty_json;
 mod ty_text;
 mod value;
+pub mod wave;
 mod wire;
 mod wit;
 

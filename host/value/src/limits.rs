@@ -8,7 +8,7 @@
 pub struct Limits {
     /// How deep values may nest; the arguments themselves are at depth 1. At most [`Limits::MAX_DEPTH`] counts.
     pub depth: u32,
-    /// Wire bytes, and the length of a list whose items take no bytes. For JSON and WAVE, also the bytes of the text.
+    /// Wire bytes, and the length of lists whose items take no bytes.
     pub bytes: usize,
     /// How many [`Value`](crate::Value)s one decoded value may consist of. A packed list or a string counts as one, so only
     /// trees of small values come near; wire bytes that are checked, printed or read as Rust types are not bound by it.

@@ -1,5 +1,10 @@
 //! Lists of fixed-width numbers as one copy between memory and wire bytes.
 
+use std::fmt::Display;
+
+use super::Reader;
+use crate::{Error, Type};
+
 /// A number whose memory on a little-endian machine is its wire form, and for which any bytes are a value.
 ///
 /// # Safety
@@ -123,6 +128,51 @@ pub(crate) fn extend_f64(out: &mut Vec<u8>, items: &[f64]) {
             *item = super::NAN_F64.to_le_bytes();
         }
     }
+}
+
+/// Takes the numbers of a list one by one.
+pub(crate) trait NumberSink {
+    fn integer(&mut self, index: usize, value: impl Display);
+    fn f32(&mut self, index: usize, value: f32);
+    fn f64(&mut self, index: usize, value: f64);
+}
+
+/// Reads a list of `len` numbers of this type into the sink.
+pub(crate) fn for_each(
+    item: &Type,
+    len: usize,
+    r: &mut Reader<'_>,
+    sink: &mut impl NumberSink,
+) -> Result<(), Error> {
+    macro_rules! integers {
+        ($int:ty) => {{
+            let bytes = r.packed::<{ size_of::<$int>() }>(len)?;
+            let items = bytes.as_chunks::<{ size_of::<$int>() }>().0.iter();
+            let numbers = items.map(|item| <$int>::from_le_bytes(*item));
+            numbers
+                .enumerate()
+                .for_each(|(index, number)| sink.integer(index, number));
+        }};
+    }
+    match item {
+        Type::U8 => integers!(u8),
+        Type::S8 => integers!(i8),
+        Type::U16 => integers!(u16),
+        Type::S16 => integers!(i16),
+        Type::U32 => integers!(u32),
+        Type::S32 => integers!(i32),
+        Type::U64 => integers!(u64),
+        Type::S64 => integers!(i64),
+        Type::F32 => {
+            let items = r.packed_f32(len)?.as_chunks::<4>().0.iter().enumerate();
+            items.for_each(|(index, item)| sink.f32(index, f32::from_le_bytes(*item)));
+        }
+        _ => {
+            let items = r.packed_f64(len)?.as_chunks::<8>().0.iter().enumerate();
+            items.for_each(|(index, item)| sink.f64(index, f64::from_le_bytes(*item)));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::{Error, ErrorKind, Limits};
 /// Reads wire bytes from front to back. Also what [`Wit::decode`](crate::Wit::decode) reads from.
 ///
 /// Every method fails without panicking on any bytes, and allocates nothing larger than the bytes it consumed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
     pos: usize,
@@ -54,6 +54,11 @@ impl<'a> Reader<'a> {
     /// Bytes not read yet.
     pub fn remaining(&self) -> usize {
         self.bytes.len() - self.pos
+    }
+
+    /// The next byte, not taken.
+    pub(crate) fn next_byte(&self) -> Option<u8> {
+        self.bytes.get(self.pos).copied()
     }
 
     /// Fails unless everything was read.
