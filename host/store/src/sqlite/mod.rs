@@ -53,8 +53,10 @@ pub struct SqliteStore(Arc<Shared>);
 struct Shared {
     clock: Clock,
     retention_ms: u64,
-    writer: Writer,
+    /// Dropped before the writer: only the last connection can fold the log into the file, and it must
+    /// be one that may write.
     readers: Arc<Readers>,
+    writer: Writer,
     claims: Arc<Claims>,
     hub: Arc<Hub>,
 }

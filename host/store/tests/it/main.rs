@@ -1,0 +1,18 @@
+//! One suite per seam, run over every engine of it; then what only one engine can be asked.
+//!
+//! - `meta`, `jobs`, `leases`, `blobs`, `mesh`, `catalog`: conformance. A new engine adds a bed and passes them.
+//! - `model`: random sequences of operations, SQLite against memory.
+//! - `directory`, `database`: damage, full disks, several processes.
+//! - `crash`: kill -9 while writes are acknowledged. The power cuts are in the workspace's `tests/lossyfs`.
+
+mod bed;
+mod blobs;
+mod catalog;
+mod crash;
+mod database;
+mod directory;
+mod jobs;
+mod leases;
+mod mesh;
+mod meta;
+mod model;
