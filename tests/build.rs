@@ -1,4 +1,4 @@
-//! Builds the guests in `guests/` and writes one path constant for each to `$OUT_DIR/guests.rs`.
+//! Builds the guests in `guests/` and the examples, and writes one path constant for each to `$OUT_DIR`.
 //!
 //! Guests in Rust are compiled by a cargo of their own, whose build folder all host crates share
 //! (`LYDIAN_GUESTS_TARGET_DIR`, default `guests/target`); guests in WAT are assembled here. What the
@@ -14,42 +14,67 @@ use anyhow::{Context, Result, bail, ensure};
 const TARGET: &str = "wasm32-wasip2";
 
 fn main() -> Result<()> {
-    let guests = env::current_dir()?.join("guests");
+    let tests = env::current_dir()?;
     let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is set by cargo")?);
-    for watched in ["Cargo.toml", "Cargo.lock", "rust", "src", "wat"] {
-        println!("cargo::rerun-if-changed={}", guests.join(watched).display());
-    }
+    let target = env::var_os("LYDIAN_GUESTS_TARGET_DIR")
+        .map_or_else(|| tests.join("guests/target"), PathBuf::from);
     println!("cargo::rerun-if-env-changed=LYDIAN_GUESTS_TARGET_DIR");
 
-    let mut built = rust_guests(&guests, &out)?;
-    built.extend(wat_guests(&guests, &out)?);
-    built.sort();
-    fs::write(out.join("guests.rs"), constants(&built)?)?;
+    let mut guests = rust_guests(&tests.join("guests"), &target, &out)?;
+    guests.extend(wat_guests(&tests.join("guests"), &out)?);
+    fs::write(out.join("guests.rs"), constants(guests, "for_each_guest")?)?;
+    let examples = examples(&tests.join("../examples"), &target, &out)?;
+    fs::write(
+        out.join("examples.rs"),
+        constants(examples, "for_each_example")?,
+    )?;
     Ok(())
 }
 
 /// A guest's name and the path of its component.
 type Built = (String, PathBuf);
 
-fn rust_guests(guests: &Path, out: &Path) -> Result<Vec<Built>> {
-    let target = env::var_os("LYDIAN_GUESTS_TARGET_DIR")
-        .map_or_else(|| guests.join("target"), PathBuf::from);
-    compile(guests, &target)?;
-    let examples = target.join(TARGET).join("release/examples");
+/// One guest for each file in `rust`, an example target of the guests' crate.
+fn rust_guests(guests: &Path, target: &Path, out: &Path) -> Result<Vec<Built>> {
+    watch(guests, &["Cargo.toml", "Cargo.lock", "rust", "src"]);
+    compile(guests, target, "--examples")?;
+    let built = target.join(TARGET).join("release/examples");
     names(&guests.join("rust"), "rs")?
         .into_iter()
-        .map(|name| {
-            let from = examples.join(&name).with_extension("wasm");
-            let to = out.join(&name).with_extension("wasm");
-            fs::copy(&from, &to).with_context(|| {
-                format!("guest `{name}` was not built; is it listed in guests/Cargo.toml?")
-            })?;
-            Ok((name, to))
-        })
+        .map(|name| keep(name, &built, out))
         .collect()
 }
 
-fn compile(guests: &Path, target: &Path) -> Result<()> {
+/// One component for each member of the workspace; `component` is not one, as it has a tool of its own.
+fn examples(examples: &Path, target: &Path, out: &Path) -> Result<Vec<Built>> {
+    watch(examples, &["Cargo.toml", "Cargo.lock"]);
+    compile(examples, target, "--workspace")?;
+    let built = target.join(TARGET).join("release");
+    let out = out.join("examples");
+    fs::create_dir_all(&out)?;
+    let mut kept = Vec::new();
+    for name in ["hello", "square", "cube", "text", "digits"] {
+        watch(&examples.join(name), &["Cargo.toml", "src", "wit"]);
+        kept.push(keep(name.to_owned(), &built, &out)?);
+    }
+    Ok(kept)
+}
+
+fn watch(folder: &Path, names: &[&str]) {
+    for name in names {
+        println!("cargo::rerun-if-changed={}", folder.join(name).display());
+    }
+}
+
+/// Copies a component to where no later build reaches it.
+fn keep(name: String, built: &Path, out: &Path) -> Result<Built> {
+    let to = out.join(&name).with_extension("wasm");
+    fs::copy(built.join(&name).with_extension("wasm"), &to)
+        .with_context(|| format!("`{name}` was not built; is it listed in its Cargo.toml?"))?;
+    Ok((name, to))
+}
+
+fn compile(workspace: &Path, target: &Path, what: &str) -> Result<()> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args([
@@ -57,13 +82,13 @@ fn compile(guests: &Path, target: &Path) -> Result<()> {
             "--quiet",
             "--locked",
             "--release",
-            "--examples",
+            what,
             "--target",
             TARGET,
         ])
         .arg("--target-dir")
         .arg(target)
-        .current_dir(guests);
+        .current_dir(workspace);
     // What concerns the host's build only: its flags, and clippy in the place of the compiler.
     for name in [
         "CARGO_ENCODED_RUSTFLAGS",
@@ -81,12 +106,13 @@ fn compile(guests: &Path, target: &Path) -> Result<()> {
         "the {TARGET} target is missing: run `cargo xtask setup`",
     );
     if !output.status.success() {
-        bail!("the guests do not compile:\n{said}");
+        bail!("`{}` does not compile:\n{said}", workspace.display());
     }
     Ok(())
 }
 
 fn wat_guests(guests: &Path, out: &Path) -> Result<Vec<Built>> {
+    watch(guests, &["wat"]);
     names(&guests.join("wat"), "wat")?
         .into_iter()
         .map(|name| {
@@ -114,11 +140,12 @@ fn names(folder: &Path, extension: &str) -> Result<Vec<String>> {
 }
 
 /// The constants, their list, and a macro that hands each name to a macro of the caller's.
-fn constants(built: &[Built]) -> Result<String> {
+fn constants(mut built: Vec<Built>, each_macro: &str) -> Result<String> {
+    built.sort();
     let mut text = String::new();
     let mut all = String::new();
     let mut each = String::new();
-    for (name, path) in built {
+    for (name, path) in &built {
         let constant = name.to_uppercase().replace('-', "_");
         writeln!(
             text,
@@ -133,8 +160,8 @@ fn constants(built: &[Built]) -> Result<String> {
     )?;
     writeln!(
         text,
-        "/// `for_each_guest!(m)` expands `m!(NAME)` for every guest: a test file uses it to prove that none is left out.\n\
-         #[macro_export]\nmacro_rules! for_each_guest {{ ($then:ident) => {{ {each} }} }}"
+        "/// `{each_macro}!(m)` expands `m!(NAME)` for every guest: a test file uses it to prove that none is left out.\n\
+         #[macro_export]\nmacro_rules! {each_macro} {{ ($then:ident) => {{ {each} }} }}"
     )?;
     Ok(text)
 }

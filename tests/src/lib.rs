@@ -1,6 +1,7 @@
 //! The guests that tests and benches run: components by name, and generators of ones that come in sizes.
 //!
 //! - [`guests`] holds one [`Guest`] per file in `guests/rust` and `guests/wat`; the build script builds them.
+//! - [`examples`] holds one for each crate in the repository's `examples`.
 //! - [`generate`] makes components whose harm is a number: how many instances, how deep a type, how large a
 //!   function.
 //!
@@ -34,4 +35,11 @@ pub mod guests {
     use super::Guest;
 
     include!(concat!(env!("OUT_DIR"), "/guests.rs"));
+}
+
+/// One constant per example, `HELLO` for `hello`.
+pub mod examples {
+    use super::Guest;
+
+    include!(concat!(env!("OUT_DIR"), "/examples.rs"));
 }

@@ -20,17 +20,30 @@ struct Component;
 impl Guest for Component {
     fn slug(title: String) -> String {
         let words = title.split(|letter: char| !letter.is_alphanumeric());
-        let words: Vec<String> = words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect();
+        let words: Vec<String> = words
+            .filter(|word| !word.is_empty())
+            .map(str::to_lowercase)
+            .collect();
         words.join("-")
     }
 
     fn slugs(titles: Vec<String>) -> Vec<String> {
         let mut seen = HashMap::<String, u32>::new();
         let mut different = |slug: String| {
-            let times = seen.entry(slug.clone()).and_modify(|times| *times += 1).or_insert(1);
-            if *times == 1 { slug } else { format!("{slug}-{times}") }
+            let times = seen
+                .entry(slug.clone())
+                .and_modify(|times| *times += 1)
+                .or_insert(1);
+            if *times == 1 {
+                slug
+            } else {
+                format!("{slug}-{times}")
+            }
         };
-        titles.into_iter().map(|title| different(Self::slug(title))).collect()
+        titles
+            .into_iter()
+            .map(|title| different(Self::slug(title)))
+            .collect()
     }
 }
 

@@ -6,13 +6,13 @@ wit_bindgen::generate!({
 
         world ending {
             /// Leaves with an exit status; 0 is success.
-            export exit: func(status: u8);
+            export exit-with: func(status: u8);
             /// Panics with a message.
             export panic: func(message: string);
             /// Panics three named functions down, for the backtrace.
             export panic-deep: func();
-            export unreachable: func();
-            export abort: func();
+            export trap: func();
+            export abort-now: func();
             /// Reads outside its memory.
             export out-of-bounds: func() -> u8;
             export divide-by-zero: func(x: s32) -> s32;
@@ -50,7 +50,7 @@ fn inner_frame(message: &str) {
 }
 
 impl Guest for Ending {
-    fn exit(status: u8) {
+    fn exit_with(status: u8) {
         wasip2::cli::exit::exit_with_code(status);
     }
 
@@ -62,11 +62,11 @@ impl Guest for Ending {
         outer_frame("three frames down");
     }
 
-    fn unreachable() {
+    fn trap() {
         core::arch::wasm32::unreachable();
     }
 
-    fn abort() {
+    fn abort_now() {
         std::process::abort();
     }
 

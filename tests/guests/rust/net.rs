@@ -15,10 +15,10 @@ wit_bindgen::generate!({
 
         world net {
             /// Connects to `host:port`, names included.
-            export connect: func(address: string) -> result<_, string>;
+            export tcp-connect: func(address: string) -> result<_, string>;
             /// Connects, sends bytes and returns what comes back until the end.
             export exchange: func(address: string, bytes: list<u8>) -> result<list<u8>, string>;
-            export listen: func(address: string) -> result<string, string>;
+            export tcp-listen: func(address: string) -> result<string, string>;
             export send-udp: func(address: string) -> result<_, string>;
             /// The addresses of a name.
             export resolve: func(name: string) -> result<list<string>, string>;
@@ -82,7 +82,7 @@ fn status(request: OutgoingRequest) -> Result<u16, String> {
 }
 
 impl Guest for Net {
-    fn connect(address: String) -> Result<(), String> {
+    fn tcp_connect(address: String) -> Result<(), String> {
         TcpStream::connect(address).map(drop).map_err(text)
     }
 
@@ -95,7 +95,7 @@ impl Guest for Net {
         Ok(answer)
     }
 
-    fn listen(address: String) -> Result<String, String> {
+    fn tcp_listen(address: String) -> Result<String, String> {
         let listener = TcpListener::bind(address).map_err(text)?;
         listener
             .local_addr()

@@ -9,7 +9,7 @@ wit_bindgen::generate!({
 
         world waiting {
             /// Sleeps in the host; returns the nanoseconds that passed.
-            export sleep: func(millis: u64) -> u64;
+            export sleep-for: func(millis: u64) -> u64;
             /// Sleeps for ever.
             export sleep-for-ever: func();
             /// Waits for ever for input.
@@ -37,7 +37,7 @@ struct Waiting;
 export!(Waiting);
 
 impl Guest for Waiting {
-    fn sleep(millis: u64) -> u64 {
+    fn sleep_for(millis: u64) -> u64 {
         let start = now();
         subscribe_duration(millis * 1_000_000).block();
         now() - start
