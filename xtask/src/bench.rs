@@ -1,0 +1,17 @@
+//! Runs the benches with the machine's set-up done and the guests built.
+
+use anyhow::Result;
+
+use crate::run::cargo;
+use crate::setup;
+
+/// `cargo xtask bench [NAME] [ARGUMENTS]`: one bench, or all of them.
+pub(crate) fn run(words: &[&str]) -> Result<()> {
+    setup::all()?;
+    let mut cargo = cargo()?;
+    cargo.args(["bench", "--package", "lydian-benches"]);
+    if let [name, arguments @ ..] = words {
+        cargo.args(["--bench", name, "--"]).args(arguments);
+    }
+    crate::run::run(&mut cargo)
+}
