@@ -29,6 +29,8 @@ wit_bindgen::generate!({
             export trap-later: async func(millis: u64);
             /// Never finishes.
             export never: async func();
+            /// Waits for a future that only it could write.
+            export deadlock: async func() -> u64;
             /// A future that is never written.
             export broken-promise: async func() -> future<u64>;
             /// A stream that never ends and never waits.
@@ -42,6 +44,11 @@ wit_bindgen::generate!({
 struct Streams;
 
 export!(Streams);
+
+/// Waits on the host's clock: a task that waits on nothing at all is a trap at once.
+async fn for_ever() {
+    wasip3::clocks::monotonic_clock::wait_for(u64::MAX).await;
+}
 
 async fn sleep(millis: u64) {
     let nanos = Duration::from_millis(millis).as_nanos() as u64;
@@ -145,13 +152,20 @@ impl Guest for Streams {
     }
 
     async fn never() {
-        std::future::pending().await
+        for_ever().await;
+    }
+
+    async fn deadlock() -> u64 {
+        let (writer, reader) = wit_future::new(|| 0);
+        let value = reader.await;
+        drop(writer);
+        value
     }
 
     async fn broken_promise() -> FutureReader<u64> {
         let (writer, reader) = wit_future::new(|| 0);
         wit_bindgen::spawn_local(async move {
-            std::future::pending::<()>().await;
+            for_ever().await;
             drop(writer);
         });
         reader

@@ -82,7 +82,7 @@ impl Guest for Waiting {
                 }
             });
         }
-        std::future::pending().await
+        wasip3::clocks::monotonic_clock::wait_for(u64::MAX).await;
     }
 
     fn poll_nothing() {

@@ -12,13 +12,10 @@
     (data (i32.const 64) "\ff\fe\c3\28")
     ;; 80: an option with discriminant 2
     (data (i32.const 80) "\02\00\00\00\00\00\00\00")
-    ;; 96: a list of 100,000,000 strings at 0
-    (data (i32.const 96) "\00\00\00\00\00\e1\f5\05")
     (func (export "p16") (result i32) (i32.const 16))
     (func (export "p32") (result i32) (i32.const 32))
     (func (export "p48") (result i32) (i32.const 48))
     (func (export "p80") (result i32) (i32.const 80))
-    (func (export "p96") (result i32) (i32.const 96))
     (func (export "p-1") (result i32) (i32.const -1))
     (func (export "p17") (result i32) (i32.const 17))
     (func (export "ca") (result i32) (i32.const 0xd800))
@@ -33,8 +30,6 @@
   (func (export "past-the-end") (result (list u8)) (canon lift (core func $i "p32") (memory (core memory $i "memory"))))
   (func (export "invalid-utf8") (result string) (canon lift (core func $i "p48") (memory (core memory $i "memory"))))
   (func (export "bad-option") (result (option u32)) (canon lift (core func $i "p80") (memory (core memory $i "memory"))))
-  ;; Many strings over the same bytes: little memory in the guest, much in the host.
-  (func (export "many-strings") (result (list string)) (canon lift (core func $i "p96") (memory (core memory $i "memory"))))
   ;; The result's own address is outside the memory.
   (func (export "bad-pointer") (result string) (canon lift (core func $i "p-1") (memory (core memory $i "memory"))))
   ;; The result's own address is not aligned.
