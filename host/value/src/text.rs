@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
+use crate::error::excerpt;
 use crate::{Error, ErrorKind, Limits, Type, Value};
 
 /// A position in a text, and how much may still be built from it.
@@ -251,12 +252,12 @@ fn integral<T: FromStr>(token: &str, ty: &Type) -> Result<T, Error> {
     /// Beyond 2^53 a float no longer says which integer was meant.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let float: f64 = token.parse().unwrap_or(f64::NAN);
-    if float.fract() != 0.0 {
-        return Err(Error::wrong_type(ty, format!("number {token}")));
+    if float.fract().abs() > 0.0 {
+        return Err(Error::wrong_type(ty, format!("number {}", excerpt(token))));
     }
     let exact = (float.abs() <= EXACT).then(|| (float as i64).to_string());
     let value = exact.and_then(|digits| digits.parse().ok());
-    value.ok_or_else(|| Error::out_of_range(ty, crate::error::excerpt(token)))
+    value.ok_or_else(|| Error::out_of_range(ty, excerpt(token)))
 }
 
 macro_rules! floats {
@@ -265,7 +266,7 @@ macro_rules! floats {
             fn from_token(token: &str, ty: &Type) -> Result<Self, Error> {
                 match token.parse::<$float>() {
                     Ok(value) if value.is_finite() => Ok(value),
-                    _ => Err(Error::out_of_range(ty, crate::error::excerpt(token))),
+                    _ => Err(Error::out_of_range(ty, excerpt(token))),
                 }
             }
 
