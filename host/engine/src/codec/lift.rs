@@ -1,0 +1,359 @@
+//! Guest memory and flat values into wire bytes.
+
+use super::plan::{Kind, Node, Variant};
+use super::wire::push_len;
+use crate::current;
+use crate::limit::LimitHit;
+use wasmtime::component::__internal::wasmtime_environ::component::StringEncoding;
+use wasmtime::component::__internal::{InterfaceType, LiftContext};
+use wasmtime::component::{FutureReader, Lift, ResourceAny, StreamReader};
+use wasmtime::{Result, ValRaw, bail};
+
+/// One walk over a result.
+pub(super) struct Lifting<'a, 'cx> {
+    cx: &'a mut LiftContext<'cx>,
+    memory: &'cx [u8],
+    out: Vec<u8>,
+    /// `out` never grows past this.
+    limit: usize,
+    /// Whether the guest's strings are UTF-8, as nearly all are.
+    utf8: bool,
+}
+
+impl<'a, 'cx> Lifting<'a, 'cx> {
+    /// `memory` is empty for a function whose options name none; nothing of it is read then.
+    pub(super) fn new(cx: &'a mut LiftContext<'cx>, limit: usize) -> Lifting<'a, 'cx> {
+        let memory = if cx.options().memory().is_some() {
+            cx.memory()
+        } else {
+            &[]
+        };
+        let utf8 = cx.options().string_encoding == StringEncoding::Utf8;
+        Lifting {
+            cx,
+            memory,
+            out: Vec::new(),
+            limit,
+            utf8,
+        }
+    }
+
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// Reads the values of a record whose pointer is given, as results that are not flat are returned.
+    pub(super) fn indirect(&mut self, node: &Node, pointer: u32) -> Result<()> {
+        self.check_align(pointer, node.align)?;
+        self.load(node, pointer as usize)
+    }
+
+    /// Reads one value at `offset`.
+    fn load(&mut self, node: &Node, offset: usize) -> Result<()> {
+        let bytes = self.window(offset, node.size)?;
+        if node.plain {
+            self.room(node.size + node.min_wire)?;
+            return read_plain(node, bytes, &mut self.out);
+        }
+        match &node.kind {
+            Kind::String => {
+                let (pointer, len) = pair(bytes);
+                self.string(pointer, len)
+            }
+            Kind::List(item) => {
+                let (pointer, len) = pair(bytes);
+                self.list(item, pointer, len)
+            }
+            Kind::FixedList(item, len) => {
+                (0..*len as usize).try_for_each(|index| self.load(item, offset + index * item.size))
+            }
+            Kind::Record(fields) => fields
+                .iter()
+                .try_for_each(|field| self.load(&field.node, offset + field.offset)),
+            Kind::Variant(variant) => {
+                let case = read_tag(variant, bytes)?;
+                push_len(&mut self.out, case);
+                match &variant.cases[case as usize] {
+                    Some(payload) => self.load(payload, offset + variant.payload_offset),
+                    None => self.room(0),
+                }
+            }
+            Kind::Handle(_) | Kind::Stream(..) | Kind::Future(..) | Kind::ErrorContext => {
+                self.handle(node, word(bytes))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads one value from core values, the first in `flat[0]`.
+    pub(super) fn unflatten(&mut self, node: &Node, flat: &[ValRaw]) -> Result<()> {
+        match &node.kind {
+            Kind::String => self.string(flat[0].get_u32(), flat[1].get_u32()),
+            Kind::List(item) => self.list(item, flat[0].get_u32(), flat[1].get_u32()),
+            Kind::FixedList(item, len) => {
+                let width = item.flat.unwrap_or(0);
+                (0..*len as usize)
+                    .try_for_each(|index| self.unflatten(item, &flat[index * width..]))
+            }
+            Kind::Record(fields) => {
+                let mut next = 0;
+                for field in fields {
+                    self.unflatten(&field.node, &flat[next..])?;
+                    next += field.node.flat.unwrap_or(0);
+                }
+                Ok(())
+            }
+            Kind::Variant(variant) => {
+                let case = check_case(variant, flat[0].get_u32())?;
+                push_len(&mut self.out, case);
+                match &variant.cases[case as usize] {
+                    Some(payload) => self.unflatten(payload, &flat[1..]),
+                    None => self.room(0),
+                }
+            }
+            Kind::Flags(count) => {
+                for word in 0..count.div_ceil(32) {
+                    let bits = (count - word * 32).min(32);
+                    push_flags(
+                        &mut self.out,
+                        &flat[word as usize].get_u32().to_le_bytes(),
+                        bits,
+                    );
+                }
+                self.room(0)
+            }
+            Kind::Handle(_) | Kind::Stream(..) | Kind::Future(..) | Kind::ErrorContext => {
+                self.handle(node, flat[0].get_u32())
+            }
+            // Passed as an `i32`: any value that is not zero is true, and higher bits of small integers do not count.
+            Kind::Bool => {
+                self.out.push(u8::from(flat[0].get_u32() != 0));
+                self.room(0)
+            }
+            Kind::Int { .. } | Kind::F32 | Kind::F64 | Kind::Char => {
+                let bytes = flat[0].get_u64().to_le_bytes();
+                self.room(node.size)?;
+                read_plain(node, &bytes[..node.size], &mut self.out)
+            }
+        }
+    }
+
+    fn string(&mut self, pointer: u32, len: u32) -> Result<()> {
+        if !self.utf8 {
+            return self.transcode(pointer, len);
+        }
+        let bytes = self.window(pointer as usize, len as usize)?;
+        self.room(bytes.len() + 5)?;
+        if std::str::from_utf8(bytes).is_err() {
+            bail!("a string in the result is not UTF-8");
+        }
+        push_len(&mut self.out, len);
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// UTF-16 and Latin-1 guests, which wasmtime knows how to serve.
+    fn transcode(&mut self, pointer: u32, len: u32) -> Result<()> {
+        let pair = [ValRaw::u32(pointer), ValRaw::u32(len)];
+        let text = String::linear_lift_from_flat(self.cx, InterfaceType::String, &pair)?;
+        self.room(text.len() + 5)?;
+        push_len(&mut self.out, text.len() as u32);
+        self.out.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
+    fn list(&mut self, item: &Node, pointer: u32, len: u32) -> Result<()> {
+        push_len(&mut self.out, len);
+        self.items(item, pointer as usize, len as usize)
+    }
+
+    /// Reads `count` values one after the other, without a length before them.
+    pub(super) fn items(&mut self, item: &Node, pointer: usize, count: usize) -> Result<()> {
+        let Some(size) = count.checked_mul(item.size) else {
+            bail!("a list in the result lies outside memory")
+        };
+        let bytes = self.window(pointer, size)?;
+        self.check_align(pointer as u32, item.align)?;
+        let Some(least) = count.checked_mul(item.min_wire) else {
+            bail!("a list in the result is too long")
+        };
+        self.room(least)?;
+        match &item.kind {
+            _ if item.packed => self.out.extend_from_slice(bytes),
+            Kind::F32 => extend_f32(&mut self.out, bytes),
+            Kind::F64 => extend_f64(&mut self.out, bytes),
+            _ if item.plain && item.size > 0 => {
+                self.out.reserve(least);
+                for bytes in bytes.chunks_exact(item.size) {
+                    read_plain(item, bytes, &mut self.out)?;
+                }
+                self.room(0)?;
+            }
+            _ => (0..count).try_for_each(|index| self.load(item, pointer + index * item.size))?,
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, node: &Node, index: u32) -> Result<()> {
+        let flat = ValRaw::u32(index);
+        let number = match &node.kind {
+            Kind::Handle(ty) => {
+                let resource = ResourceAny::linear_lift_from_flat(self.cx, *ty, &flat)?;
+                current::open_handle(resource)?
+            }
+            Kind::Stream(ty, None) => current::open_unit_stream(
+                StreamReader::linear_lift_from_flat(self.cx, *ty, &flat)?,
+            )?,
+            Kind::Future(ty, None) => current::open_unit_future(
+                FutureReader::linear_lift_from_flat(self.cx, *ty, &flat)?,
+            )?,
+            Kind::Stream(ty, item) => {
+                let reader = StreamReader::linear_lift_from_flat(self.cx, *ty, &flat)?;
+                current::open_stream(reader, item.as_deref())?
+            }
+            Kind::Future(ty, item) => {
+                let reader = FutureReader::linear_lift_from_flat(self.cx, *ty, &flat)?;
+                current::open_future(reader, item.as_deref())?
+            }
+            // What it says is for the guest's debugger; the caller gets a name to tell contexts apart.
+            Kind::ErrorContext => current::number(),
+            _ => bail!("not a handle"),
+        };
+        self.room(4)?;
+        self.out.extend_from_slice(&number.to_le_bytes());
+        Ok(())
+    }
+
+    /// Refuses to grow past the payload limit by `more` bytes; called before a copy, so the copy never happens.
+    fn room(&mut self, more: usize) -> Result<()> {
+        if self
+            .out
+            .len()
+            .checked_add(more)
+            .is_none_or(|len| len > self.limit)
+        {
+            bail!(LimitHit::Result);
+        }
+        Ok(())
+    }
+
+    fn window(&self, offset: usize, size: usize) -> Result<&'cx [u8]> {
+        match self.memory.get(offset..).and_then(|rest| rest.get(..size)) {
+            Some(window) => Ok(window),
+            None => bail!("the result lies outside the guest's memory"),
+        }
+    }
+
+    fn check_align(&self, pointer: u32, align: u32) -> Result<()> {
+        if pointer.is_multiple_of(align) {
+            Ok(())
+        } else {
+            bail!("a pointer in the result is not aligned")
+        }
+    }
+}
+
+/// Appends a value that is all in `bytes`, which are exactly its size.
+fn read_plain(node: &Node, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    if node.packed {
+        out.extend_from_slice(bytes);
+        return Ok(());
+    }
+    match &node.kind {
+        Kind::Bool => out.push(u8::from(bytes[0] != 0)),
+        Kind::Char => {
+            if char::from_u32(word(bytes)).is_none() {
+                bail!("a `char` in the result is not a Unicode scalar value");
+            }
+            out.extend_from_slice(bytes);
+        }
+        Kind::F32 => extend_f32(out, bytes),
+        Kind::F64 => extend_f64(out, bytes),
+        Kind::Flags(count) => push_flags(out, bytes, *count),
+        Kind::FixedList(item, _) if item.size > 0 => {
+            for bytes in bytes.chunks_exact(item.size) {
+                read_plain(item, bytes, out)?;
+            }
+        }
+        Kind::Record(fields) => {
+            for field in fields {
+                read_plain(&field.node, &bytes[field.offset..][..field.node.size], out)?;
+            }
+        }
+        Kind::Variant(variant) => {
+            let case = read_tag(variant, bytes)?;
+            push_len(out, case);
+            if let Some(payload) = &variant.cases[case as usize] {
+                read_plain(
+                    payload,
+                    &bytes[variant.payload_offset..][..payload.size],
+                    out,
+                )?;
+            }
+        }
+        // Not plain, so never here; an empty fixed list has nothing to read.
+        _ => {}
+    }
+    Ok(())
+}
+
+fn read_tag(variant: &Variant, bytes: &[u8]) -> Result<u32> {
+    let mut tag = [0; 4];
+    tag[..usize::from(variant.tag)].copy_from_slice(&bytes[..usize::from(variant.tag)]);
+    check_case(variant, u32::from_le_bytes(tag))
+}
+
+fn check_case(variant: &Variant, case: u32) -> Result<u32> {
+    if (case as usize) < variant.cases.len() {
+        Ok(case)
+    } else {
+        bail!("the result has a case that its type has not")
+    }
+}
+
+/// Bits beyond the last flag do not count.
+fn push_flags(out: &mut Vec<u8>, bytes: &[u8], count: u32) {
+    out.extend_from_slice(&bytes[..count.div_ceil(8) as usize]);
+    if let (Some(last), used @ 1..) = (out.last_mut(), count % 8) {
+        *last &= (1 << used) - 1;
+    }
+}
+
+/// Floats are copied a block at a time, so that the second look, for NaNs, finds them in the nearest cache.
+const BLOCK_BYTES: usize = 8 << 10;
+
+fn extend_f32(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(bytes.len());
+    for block in bytes.chunks(BLOCK_BYTES) {
+        let start = out.len();
+        out.extend_from_slice(block);
+        for float in out[start..].as_chunks_mut::<4>().0 {
+            let bits = u32::from_le_bytes(*float);
+            let nan = bits & 0x7fff_ffff > 0x7f80_0000;
+            *float = if nan { 0x7fc0_0000 } else { bits }.to_le_bytes();
+        }
+    }
+}
+
+fn extend_f64(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(bytes.len());
+    for block in bytes.chunks(BLOCK_BYTES) {
+        let start = out.len();
+        out.extend_from_slice(block);
+        for float in out[start..].as_chunks_mut::<8>().0 {
+            let bits = u64::from_le_bytes(*float);
+            let nan = bits & 0x7fff_ffff_ffff_ffff > 0x7ff0_0000_0000_0000;
+            *float = if nan { 0x7ff8_0000_0000_0000 } else { bits }.to_le_bytes();
+        }
+    }
+}
+
+fn word(bytes: &[u8]) -> u32 {
+    bytes
+        .first_chunk()
+        .map_or(0, |word| u32::from_le_bytes(*word))
+}
+
+fn pair(bytes: &[u8]) -> (u32, u32) {
+    (word(bytes), word(&bytes[4..]))
+}

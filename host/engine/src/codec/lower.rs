@@ -1,0 +1,320 @@
+//! Wire bytes into guest memory and flat values.
+
+use super::plan::{Kind, Node, Variant};
+use super::wire::{Malformed, Reader};
+use crate::current;
+use std::mem::MaybeUninit;
+use wasmtime::component::__internal::wasmtime_environ::component::StringEncoding;
+use wasmtime::component::__internal::{InterfaceType, LowerContext};
+use wasmtime::component::{Lower, ResourceAny};
+use wasmtime::{Result, ValRaw, bail};
+
+/// Most bytes one allocation in a guest may be asked for; lengths beyond it cannot be stated in a 32-bit memory anyway.
+const MAX_ALLOCATION: usize = (1 << 31) - 1;
+
+/// One walk over the arguments.
+pub(super) struct Lowering<'a, 'cx, T: 'static> {
+    cx: &'a mut LowerContext<'cx, T>,
+    wire: Reader<'a>,
+    /// Whether the guest's strings are UTF-8, as nearly all are.
+    utf8: bool,
+}
+
+impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
+    pub(super) fn new(cx: &'a mut LowerContext<'cx, T>, wire: &'a [u8]) -> Lowering<'a, 'cx, T> {
+        let utf8 = cx.options().string_encoding == StringEncoding::Utf8;
+        Lowering {
+            cx,
+            wire: Reader::new(wire),
+            utf8,
+        }
+    }
+
+    /// Writes all arguments as one record into memory of its own and answers where.
+    pub(super) fn indirect(&mut self, node: &Node) -> Result<u32> {
+        let offset = self.allocate(node.align, node.size)?;
+        self.store(node, offset)?;
+        Ok(offset as u32)
+    }
+
+    /// Refuses bytes that no argument has used.
+    pub(super) fn finish(self) -> Result<(), Malformed> {
+        self.wire.finish()
+    }
+
+    /// Writes one value at `offset`, which the caller knows to lie within memory.
+    fn store(&mut self, node: &Node, offset: usize) -> Result<()> {
+        if node.plain {
+            let memory = self.cx.as_slice_mut();
+            return Ok(write_plain(
+                node,
+                &mut self.wire,
+                window(memory, offset, node.size)?,
+            )?);
+        }
+        match &node.kind {
+            Kind::String => {
+                let pair = self.string()?;
+                self.write_pair(offset, pair)
+            }
+            Kind::List(item) => {
+                let pair = self.list(item)?;
+                self.write_pair(offset, pair)
+            }
+            Kind::FixedList(item, len) => (0..*len as usize)
+                .try_for_each(|index| self.store(item, offset + index * item.size)),
+            Kind::Record(fields) => fields
+                .iter()
+                .try_for_each(|field| self.store(&field.node, offset + field.offset)),
+            Kind::Variant(variant) => self.store_variant(variant, offset),
+            Kind::Handle(ty) => {
+                let handle = self.handle(*ty)?;
+                handle.linear_lower_to_memory(self.cx, *ty, offset)
+            }
+            _ => bail!(Malformed::Stream),
+        }
+    }
+
+    fn store_variant(&mut self, variant: &Variant, offset: usize) -> Result<()> {
+        let case = read_case(variant, &mut self.wire)?;
+        let tag = usize::from(variant.tag);
+        window(self.cx.as_slice_mut(), offset, tag)?.copy_from_slice(&case.to_le_bytes()[..tag]);
+        match &variant.cases[case as usize] {
+            Some(payload) => self.store(payload, offset + variant.payload_offset),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes one value as core values, the first into `flat[0]`. Slots that the case of a variant does not use stay zero.
+    pub(super) fn flatten(&mut self, node: &Node, flat: &mut [ValRaw]) -> Result<()> {
+        match &node.kind {
+            Kind::String => {
+                let pair = self.string()?;
+                flatten_pair(flat, pair);
+            }
+            Kind::List(item) => {
+                let pair = self.list(item)?;
+                flatten_pair(flat, pair);
+            }
+            Kind::FixedList(item, len) => {
+                let width = item.flat.unwrap_or(0);
+                for index in 0..*len as usize {
+                    self.flatten(item, &mut flat[index * width..])?;
+                }
+            }
+            Kind::Record(fields) => {
+                let mut next = 0;
+                for field in fields {
+                    self.flatten(&field.node, &mut flat[next..])?;
+                    next += field.node.flat.unwrap_or(0);
+                }
+            }
+            Kind::Variant(variant) => {
+                let case = read_case(variant, &mut self.wire)?;
+                flat[0] = ValRaw::u32(case);
+                if let Some(payload) = &variant.cases[case as usize] {
+                    self.flatten(payload, &mut flat[1..])?;
+                }
+            }
+            Kind::Handle(ty) => {
+                let handle = self.handle(*ty)?;
+                let mut slot = MaybeUninit::uninit();
+                handle.linear_lower_to_flat(self.cx, *ty, &mut slot)?;
+                // SAFETY: `linear_lower_to_flat` has initialised the slot, as it returned `Ok`.
+                flat[0] = unsafe { slot.assume_init() };
+            }
+            Kind::Flags(count) => {
+                let mut bytes = [0; 4];
+                for word in 0..count.div_ceil(32) {
+                    let bits = (count - word * 32).min(32);
+                    let wire = self.wire.take(bits.div_ceil(8) as usize)?;
+                    check_flags(wire, bits)?;
+                    bytes.fill(0);
+                    bytes[..wire.len()].copy_from_slice(wire);
+                    flat[word as usize] = ValRaw::u32(u32::from_le_bytes(bytes));
+                }
+            }
+            Kind::Bool | Kind::Int { .. } | Kind::F32 | Kind::F64 | Kind::Char => {
+                flat[0] = self.scalar(node)?
+            }
+            Kind::Stream(..) | Kind::Future(..) | Kind::ErrorContext => bail!(Malformed::Stream),
+        }
+        Ok(())
+    }
+
+    fn scalar(&mut self, node: &Node) -> Result<ValRaw> {
+        let mut bytes = [0; 8];
+        write_plain(node, &mut self.wire, &mut bytes[..node.size])?;
+        let raw = u64::from_le_bytes(bytes);
+        Ok(match (&node.kind, node.size) {
+            (Kind::Int { signed: true }, 1) => ValRaw::i32((raw as i8).into()),
+            (Kind::Int { signed: true }, 2) => ValRaw::i32((raw as i16).into()),
+            (Kind::F64, _) => ValRaw::f64(raw),
+            // Zero-extended: what `f32` and the unsigned integers want as well.
+            _ => ValRaw::u64(raw),
+        })
+    }
+
+    fn string(&mut self) -> Result<(u32, u32)> {
+        let len = self.wire.len()? as usize;
+        let text = std::str::from_utf8(self.wire.take(len)?).map_err(|_| Malformed::Utf8)?;
+        if !self.utf8 {
+            return self.transcode(text);
+        }
+        let offset = self.allocate(1, len)?;
+        window(self.cx.as_slice_mut(), offset, len)?.copy_from_slice(text.as_bytes());
+        Ok((offset as u32, len as u32))
+    }
+
+    /// UTF-16 and Latin-1 guests, which wasmtime knows how to serve.
+    fn transcode(&mut self, text: &str) -> Result<(u32, u32)> {
+        let mut pair = MaybeUninit::uninit();
+        text.linear_lower_to_flat(self.cx, InterfaceType::String, &mut pair)?;
+        // SAFETY: `linear_lower_to_flat` has initialised both slots, as it returned `Ok`.
+        let [offset, len]: [ValRaw; 2] = unsafe { pair.assume_init() };
+        Ok((offset.get_u32(), len.get_u32()))
+    }
+
+    fn list(&mut self, item: &Node) -> Result<(u32, u32)> {
+        let len = self.wire.len()?;
+        let count = len as usize;
+        // Nothing is allocated for a length that the bytes cannot back.
+        if count
+            .checked_mul(item.min_wire)
+            .is_none_or(|bytes| bytes > self.wire.remaining())
+        {
+            bail!(Malformed::Truncated);
+        }
+        let bytes = count
+            .checked_mul(item.size)
+            .filter(|bytes| *bytes <= MAX_ALLOCATION)
+            .ok_or(Malformed::Length)?;
+        let offset = self.allocate(item.align, bytes)?;
+        self.fill(item, count, offset, bytes)?;
+        Ok((offset as u32, len))
+    }
+
+    fn fill(&mut self, item: &Node, count: usize, offset: usize, bytes: usize) -> Result<()> {
+        if !item.plain {
+            return (0..count).try_for_each(|index| self.store(item, offset + index * item.size));
+        }
+        let memory = window(self.cx.as_slice_mut(), offset, bytes)?;
+        if item.packed || matches!(item.kind, Kind::F32 | Kind::F64) {
+            memory.copy_from_slice(self.wire.take(bytes)?);
+        } else if item.size > 0 {
+            for slot in memory.chunks_exact_mut(item.size) {
+                write_plain(item, &mut self.wire, slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The offset is within memory for `bytes`: wasmtime checks what `realloc` answers.
+    fn allocate(&mut self, align: u32, bytes: usize) -> Result<usize> {
+        self.cx.realloc(0, 0, align, bytes)
+    }
+
+    fn write_pair(&mut self, offset: usize, (pointer, len): (u32, u32)) -> Result<()> {
+        let slot = window(self.cx.as_slice_mut(), offset, 8)?;
+        slot[..4].copy_from_slice(&pointer.to_le_bytes());
+        slot[4..].copy_from_slice(&len.to_le_bytes());
+        Ok(())
+    }
+
+    fn handle(&mut self, ty: InterfaceType) -> Result<ResourceAny> {
+        let handle = u32::from_le_bytes(self.wire.array()?);
+        let given_away = matches!(ty, InterfaceType::Own(_));
+        Ok(current::take_handle(handle, given_away).ok_or(Malformed::Handle(handle))?)
+    }
+}
+
+/// Writes a value that needs no allocation. `slot` is exactly its size; gaps are left as they are.
+fn write_plain(node: &Node, wire: &mut Reader<'_>, slot: &mut [u8]) -> Result<(), Malformed> {
+    if let Some(width) = node.packed_width() {
+        slot.copy_from_slice(wire.take(width)?);
+        return Ok(());
+    }
+    match &node.kind {
+        Kind::Int { .. } | Kind::F32 | Kind::F64 => slot.copy_from_slice(wire.take(slot.len())?),
+        Kind::Bool => match wire.array()? {
+            [value @ (0 | 1)] => slot[0] = value,
+            _ => return Err(Malformed::Range),
+        },
+        Kind::Char => {
+            let bytes = wire.array()?;
+            char::from_u32(u32::from_le_bytes(bytes)).ok_or(Malformed::Range)?;
+            slot.copy_from_slice(&bytes);
+        }
+        Kind::Flags(count) => {
+            let bits = wire.take(count.div_ceil(8) as usize)?;
+            check_flags(bits, *count)?;
+            slot.fill(0);
+            slot[..bits.len()].copy_from_slice(bits);
+        }
+        Kind::FixedList(item, _) if item.size > 0 => {
+            for slot in slot.chunks_exact_mut(item.size) {
+                write_plain(item, wire, slot)?;
+            }
+        }
+        Kind::Record(fields) => {
+            for field in fields {
+                write_plain(
+                    &field.node,
+                    wire,
+                    &mut slot[field.offset..][..field.node.size],
+                )?;
+            }
+        }
+        Kind::Variant(variant) => {
+            let case = read_case(variant, wire)?;
+            let tag = usize::from(variant.tag);
+            slot[..tag].copy_from_slice(&case.to_le_bytes()[..tag]);
+            if let Some(payload) = &variant.cases[case as usize] {
+                write_plain(
+                    payload,
+                    wire,
+                    &mut slot[variant.payload_offset..][..payload.size],
+                )?;
+            }
+        }
+        // Not plain, so never here; an empty fixed list has nothing to write.
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Options and results have one byte on the wire, which is what the length form of 0 and 1 is as well.
+#[inline]
+fn read_case(variant: &Variant, wire: &mut Reader<'_>) -> Result<u32, Malformed> {
+    let case = wire.len()?;
+    if (case as usize) < variant.cases.len() {
+        Ok(case)
+    } else {
+        Err(Malformed::Range)
+    }
+}
+
+/// Bits beyond the last flag are zero, so that equal values have equal bytes.
+fn check_flags(bytes: &[u8], count: u32) -> Result<(), Malformed> {
+    let used = count % 8;
+    match bytes.last() {
+        Some(last) if used != 0 && last >> used != 0 => Err(Malformed::Range),
+        _ => Ok(()),
+    }
+}
+
+fn flatten_pair(flat: &mut [ValRaw], (pointer, len): (u32, u32)) {
+    flat[0] = ValRaw::i64(pointer.into());
+    flat[1] = ValRaw::i64(len.into());
+}
+
+/// `realloc`'s answer was checked, but memory may only be trusted to be as large as it is now.
+fn window(memory: &mut [u8], offset: usize, size: usize) -> Result<&mut [u8]> {
+    match memory
+        .get_mut(offset..)
+        .and_then(|rest| rest.get_mut(..size))
+    {
+        Some(window) => Ok(window),
+        None => bail!("an argument lies outside the guest's memory"),
+    }
+}

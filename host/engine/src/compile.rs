@@ -1,0 +1,391 @@
+//! From a component's bytes to native code, once per component and installation.
+//!
+//! [`Compiler::artifact`] goes down these steps until one answers:
+//!
+//! 1. somebody else waits for the same component already: wait with them;
+//! 2. the artifact is on disk, and this installation's ([`crate::artifact`]): hand it out;
+//! 3. the component failed a moment ago by its own fault: the same answer again;
+//! 4. fetch its bytes, check their digest, [`scan`] them;
+//! 5. wait in line for one of the [`Options::workers`];
+//! 6. compile in a process of its own ([`worker`]), locked in ([`jail`]), killed at its limits ([`process`]);
+//! 7. store the artifact. A full disk costs the next start its time, not this one.
+//!
+//! Always true: hostile bytes are validated and compiled in a worker only; a worker that nobody waits for is killed; at most
+//! [`Options::workers`] run at once, first come, first served.
+//! Not done here: mapping artifacts and keeping components ([`crate::component`]).
+
+mod error;
+mod flight;
+mod jail;
+mod process;
+mod protocol;
+mod worker;
+
+pub use error::Error;
+
+use std::fs::File;
+use std::io::PipeWriter;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use lydian_value::Digest;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::artifact::{self, Configuration, Key, Store, Stored};
+use crate::checks::{Check, CheckStatus};
+use crate::scan::{self, Caps, scan};
+use flight::Flights;
+use process::{Job, Stopped};
+use protocol::Task;
+
+/// Long enough for the largest components (40 MiB: some 20 s on two cores), short enough that a line of hostile ones moves on.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+/// The largest components take 2 GiB on many cores; twice that is left.
+const DEFAULT_MEMORY_BYTES: u64 = 4 << 30;
+/// A thousand components of 1 MiB come to some 4 GiB of native code.
+const DEFAULT_CACHE_BYTES: u64 = 10 << 30;
+/// Below the data directory.
+const CACHE_DIRECTORY: &str = "artifacts";
+/// A worker that does not greet within this is not coming.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How components are compiled.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Wall time of one compilation.
+    pub timeout: Duration,
+    /// Memory of one worker.
+    pub memory_bytes: u64,
+    /// Workers at once.
+    pub workers: usize,
+    /// Threads of one worker.
+    pub threads: usize,
+    /// Bytes of artifacts kept on disk.
+    pub cache_bytes: u64,
+    /// What a component may hold.
+    pub caps: Caps,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // Workers and threads are both as many as cores: one component alone is done soonest, several share, and the
+        // kernel keeps guests in front ([`jail`] lowers the workers' priority).
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            timeout: DEFAULT_TIMEOUT,
+            memory_bytes: DEFAULT_MEMORY_BYTES,
+            workers: cores,
+            threads: cores,
+            cache_bytes: DEFAULT_CACHE_BYTES,
+            caps: Caps::default(),
+        }
+    }
+}
+
+/// Native code ready to be mapped.
+#[derive(Debug)]
+pub(crate) struct Artifact {
+    file: File,
+    /// What compiling took; zero when it was on disk.
+    pub(crate) compile_time: Duration,
+    /// Whether it was on disk.
+    pub(crate) cached: bool,
+    /// Bytes of the file.
+    pub(crate) bytes: u64,
+}
+
+impl Artifact {
+    /// Maps the native code.
+    pub(crate) fn load(
+        &self,
+        engine: &wasmtime::Engine,
+    ) -> wasmtime::Result<wasmtime::component::Component> {
+        use std::os::fd::AsRawFd;
+        // wasmtime opens components by path only; this path leads to the very file that was checked.
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        // SAFETY: the file holds what `Engine::precompile_component` returned in a worker of this program: an `Artifact` is
+        // made from a worker's answer or from a file with this installation's MAC over it, never from an upload. Nobody
+        // writes to it: it lies in a directory only this user may enter, or in sealed memory.
+        unsafe { wasmtime::component::Component::deserialize_file(engine, path) }
+    }
+}
+
+/// Compiles components and keeps the results. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Compiler(Arc<Inner>);
+
+struct Inner {
+    options: Options,
+    configuration: Configuration,
+    store: Store,
+    /// First come, first served: tokio's semaphore is fair.
+    slots: Arc<Semaphore>,
+    flights: Flights,
+}
+
+/// One answer, for all who wait for it.
+type Answer = Result<Arc<Ready>, Error>;
+
+struct Ready {
+    stored: Stored,
+    compile_time: Duration,
+    cached: bool,
+}
+
+impl Compiler {
+    /// Opens the artifacts below `data_dir`. `engine` decides what they are compiled for.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the directory cannot be used.
+    pub(crate) fn new(
+        data_dir: &Path,
+        engine: &wasmtime::Engine,
+        options: Options,
+    ) -> Result<Self, Error> {
+        debug_assert!(worker::is_linked());
+        Ok(Self(Arc::new(Inner {
+            configuration: Configuration::of(engine),
+            store: Store::open(&data_dir.join(CACHE_DIRECTORY), options.cache_bytes)?,
+            slots: Arc::new(Semaphore::new(options.workers.max(1))),
+            flights: Flights::default(),
+            options,
+        })))
+    }
+
+    /// The artifact of a component; `source` is asked for its bytes only when it must be compiled.
+    ///
+    /// Dropping the future gives the wait up; when all who wait have, the worker is killed.
+    ///
+    /// # Errors
+    /// [`Error`]; the same one for everybody who waited together.
+    pub(crate) async fn artifact<E>(
+        &self,
+        component: Digest,
+        source: impl FnOnce() -> BoxFuture<'static, Result<Bytes, E>> + Send + 'static,
+    ) -> Result<Artifact, Error>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let make = || self.clone().make(component, source).boxed();
+        let ready = self.0.flights.join(component, make).await?;
+        Ok(Artifact {
+            file: ready.stored.file.try_clone().map_err(not_started)?,
+            compile_time: ready.compile_time,
+            cached: ready.cached,
+            bytes: ready.stored.bytes,
+        })
+    }
+
+    async fn make<E>(
+        self,
+        component: Digest,
+        source: impl FnOnce() -> BoxFuture<'static, Result<Bytes, E>>,
+    ) -> Answer
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let key = Key::new(&component, &self.0.configuration);
+        let inner = Arc::clone(&self.0);
+        if let Some(stored) = on_thread(move || inner.store.load(&key)).await? {
+            return Ok(Arc::new(Ready {
+                stored,
+                compile_time: Duration::ZERO,
+                cached: true,
+            }));
+        }
+        if let Some(error) = self.0.flights.recent_failure(component) {
+            return Err(error);
+        }
+        let bytes = source().await.map_err(|error| Error::Source {
+            component,
+            source: Arc::new(error),
+        })?;
+        let answer = self.compile(component, key, bytes).await;
+        if let Err(error) = &answer
+            && error.is_components_fault()
+        {
+            self.0.flights.remember(component, error.clone());
+        }
+        answer
+    }
+
+    async fn compile(&self, component: Digest, key: Key, bytes: Bytes) -> Answer {
+        let inner = Arc::clone(&self.0);
+        let bytes = on_thread(move || inner.check(component, bytes)).await??;
+        // Never closed, so this cannot fail; a node that shuts down drops the future instead.
+        let slot = Arc::clone(&self.0.slots)
+            .acquire_owned()
+            .await
+            .map_err(|_| not_started(ended_early()))?;
+        let (answer, cancel) = self.start(key, bytes, slot)?;
+        let answer = answer.await.map_err(|_| not_started(ended_early()))?;
+        drop(cancel);
+        answer
+    }
+
+    /// Starts a worker on a thread of its own. Closing the pipe kills it.
+    fn start(
+        &self,
+        key: Key,
+        bytes: Bytes,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<(oneshot::Receiver<Answer>, PipeWriter), Error> {
+        let (answer, receiver) = oneshot::channel();
+        let (cancelled, cancel) = std::io::pipe().map_err(not_started)?;
+        let inner = Arc::clone(&self.0);
+        let run = move || {
+            let started = Instant::now();
+            let job = inner.job(Task::Compile, &bytes, &cancelled);
+            let worker = match process::run(&job) {
+                Ok(done) => {
+                    let stored = inner.keep(&key, &done.artifact);
+                    let compile_time = started.elapsed();
+                    let ready = stored.map(|stored| {
+                        Arc::new(Ready {
+                            stored,
+                            compile_time,
+                            cached: false,
+                        })
+                    });
+                    // Whoever waited may have left by now.
+                    let _ = answer.send(ready);
+                    Some(done.worker)
+                }
+                Err(Stopped::Failed(error)) => {
+                    let _ = answer.send(Err(error));
+                    None
+                }
+                Err(Stopped::Cancelled) => None,
+            };
+            // The slot is free when the worker's memory is.
+            drop(worker);
+            drop(slot);
+        };
+        thread::Builder::new()
+            .name("lydian-compile".to_owned())
+            .spawn(run)
+            .map_err(not_started)?;
+        Ok((receiver, cancel))
+    }
+
+    /// Whether this machine can lock compile workers in, for `lydian doctor`. Blocks for as long as a worker takes to start.
+    pub(crate) fn check(&self) -> Check {
+        let inner = &self.0;
+        let heard = std::io::pipe()
+            .map_err(|error| Stopped::Failed(not_started(error)))
+            .and_then(|(cancelled, _open)| {
+                let job = Job {
+                    timeout: GREETING_TIMEOUT,
+                    ..inner.job(Task::Compile, &[], &cancelled)
+                };
+                process::greet(&job)
+            });
+        let (status, detail, fix) = match heard {
+            Ok(unfiltered) if unfiltered.is_empty() => (
+                CheckStatus::Ok,
+                "components are compiled in a process that can reach nothing".to_owned(),
+                "",
+            ),
+            Ok(unfiltered) => (
+                CheckStatus::Warn,
+                format!("system calls of the compiler are not filtered: {unfiltered}"),
+                "run on a kernel with seccomp filters (CONFIG_SECCOMP_FILTER), outside of sandboxes that forbid them",
+            ),
+            Err(Stopped::Failed(error)) => {
+                let fix = error.hint().unwrap_or_default();
+                (CheckStatus::Fail, error.to_string(), fix)
+            }
+            Err(Stopped::Cancelled) => (
+                CheckStatus::Fail,
+                "the compile worker was not heard".to_owned(),
+                "",
+            ),
+        };
+        Check {
+            name: "compile-jail",
+            status,
+            detail,
+            fix: fix.to_owned(),
+        }
+    }
+}
+
+impl Inner {
+    fn job<'a>(
+        &self,
+        task: Task,
+        payload: &'a [u8],
+        cancelled: &'a std::io::PipeReader,
+    ) -> Job<'a> {
+        Job {
+            task,
+            payload,
+            configuration: self.configuration,
+            memory_bytes: self.options.memory_bytes,
+            timeout: self.options.timeout,
+            threads: self.options.threads.max(1),
+            cancelled,
+        }
+    }
+
+    fn check(&self, component: Digest, bytes: Bytes) -> Result<Bytes, Error> {
+        let found = Digest::of(&bytes);
+        if found != component {
+            return Err(Error::WrongDigest {
+                expected: component,
+                found,
+            });
+        }
+        scan(&bytes, &self.options.caps)?;
+        Ok(bytes)
+    }
+
+    /// Stores an artifact, or keeps it in memory for this process when the disk does not take it.
+    fn keep(&self, key: &Key, artifact: &[u8]) -> Result<Stored, Error> {
+        match self.store.save(key, artifact) {
+            Ok(stored) => Ok(stored),
+            Err(error) => {
+                let hint = error.hint().unwrap_or_default();
+                tracing::warn!(%error, hint, "a compiled component is kept in memory only");
+                Ok(artifact::in_memory(artifact)?)
+            }
+        }
+    }
+}
+
+/// Runs what blocks on a thread of its own; works on any executor.
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let (sender, receiver) = oneshot::channel();
+    let run = move || {
+        // Whoever waited may have left by now.
+        let _ = sender.send(work());
+    };
+    thread::Builder::new()
+        .name("lydian-artifact".to_owned())
+        .spawn(run)
+        .map_err(not_started)?;
+    receiver.await.map_err(|_| not_started(ended_early()))
+}
+
+fn not_started(error: std::io::Error) -> Error {
+    Error::Start {
+        source: Arc::new(error),
+    }
+}
+
+fn ended_early() -> std::io::Error {
+    std::io::Error::other("its thread ended early")
+}
+
+#[cfg(test)]
+mod selftest;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,380 @@
+//! Components that are ready to run, and the functions they export.
+//!
+//! Preparing one does, once, all that a call would otherwise pay for: native code is mapped, imports are resolved, exports are
+//! looked up. A call is left with taking slots from the pool.
+
+use crate::cache::{Answer, Ready, SourceError};
+use crate::codec::{MAX_FLAT_ASYNC, Plan};
+use crate::compile::Artifact;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::imports;
+use crate::interface;
+use crate::outcome::Start;
+use crate::pool::Pool;
+use crate::sandbox::Ctx;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use lydian_value::{Digest, FuncType, Interface, Type};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+use wasmtime::component::{ComponentExportIndex, InstancePre};
+
+/// A component that is ready to run.
+pub struct Component {
+    loaded: Arc<Loaded>,
+    prepared: Prepared,
+}
+
+/// How a component came to be ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prepared {
+    /// From memory, from its artifact, or compiled.
+    pub start: Start,
+    /// Reading and mapping the artifact.
+    pub load: Duration,
+    /// Compiling, if it had to be.
+    pub compile: Duration,
+}
+
+/// What all handles of one component share.
+pub(crate) struct Loaded {
+    pub(crate) digest: Digest,
+    interface: Interface,
+    exports: Vec<Export>,
+    pub(crate) pre: InstancePre<Ctx>,
+    /// Slots of the pool that one sandbox takes.
+    pub(crate) slots: u32,
+}
+
+/// What is known about an exported function beyond its type.
+pub(crate) struct Export {
+    pub(crate) index: ComponentExportIndex,
+    pub(crate) plan: Arc<Plan>,
+    /// Core values its result takes when it is lifted asynchronously.
+    async_flats: usize,
+    /// Whether its result names streams or futures.
+    pub(crate) streams: bool,
+    /// Whether its parameters name resources.
+    handles: bool,
+    lift: AtomicU8,
+}
+
+/// A function of a component that is ready to run. Cheap to clone.
+#[derive(Clone)]
+pub struct Function {
+    component: Arc<Loaded>,
+    index: usize,
+    prepared: Prepared,
+}
+
+impl Component {
+    pub(crate) async fn prepare<E>(
+        engine: &Engine,
+        digest: Digest,
+        source: impl FnOnce() -> BoxFuture<'static, Result<Bytes, E>> + Send + 'static,
+    ) -> Result<Arc<Component>, Error>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let ready = engine
+            .0
+            .cache
+            .join(digest, || load(engine.clone(), digest, source).boxed())
+            .await?;
+        Ok(Arc::new(Component {
+            loaded: ready.loaded,
+            prepared: ready.prepared,
+        }))
+    }
+
+    /// The digest of its bytes.
+    pub fn digest(&self) -> Digest {
+        self.loaded.digest
+    }
+
+    /// What it exports and imports.
+    pub fn interface(&self) -> &Interface {
+        &self.loaded.interface
+    }
+
+    /// How it came to be ready for whoever prepared it.
+    pub fn prepared(&self) -> Prepared {
+        self.prepared
+    }
+
+    /// The function of this name, or the only one for the empty name; see [`Interface::function`].
+    ///
+    /// # Errors
+    /// [`Error::NoFunction`], with what there is to choose from.
+    pub fn function(&self, name: &str) -> Result<Function, Error> {
+        let found = self.loaded.interface.function(name)?;
+        // `found` is a reference into the list, so it has a place in it.
+        let index = self
+            .loaded
+            .interface
+            .functions
+            .iter()
+            .position(|function| std::ptr::eq(function, found))
+            .unwrap_or(0);
+        Ok(Function {
+            component: self.loaded.clone(),
+            index,
+            prepared: self.prepared,
+        })
+    }
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Component")
+            .field("digest", &self.digest())
+            .field("prepared", &self.prepared)
+            .finish()
+    }
+}
+
+impl Function {
+    /// Its type.
+    pub fn ty(&self) -> &FuncType {
+        &self.component.interface.functions[self.index]
+    }
+
+    /// Its name, as a target.
+    pub fn name(&self) -> &str {
+        &self.ty().name
+    }
+
+    /// The component it belongs to.
+    pub fn component(&self) -> Digest {
+        self.component.digest
+    }
+
+    /// Whether its result names streams or futures, so that [`Engine::run`] is the way to call it.
+    pub fn has_streams(&self) -> bool {
+        self.export().streams
+    }
+
+    /// Any function of a component; none when it exports none.
+    pub(crate) fn first(component: &Component) -> Option<Function> {
+        let some = !component.loaded.exports.is_empty();
+        some.then(|| Function {
+            component: component.loaded.clone(),
+            index: 0,
+            prepared: component.prepared,
+        })
+    }
+
+    /// Whether its arguments name resources.
+    pub(crate) fn takes_handles(&self) -> bool {
+        self.export().handles
+    }
+
+    pub(crate) fn loaded(&self) -> &Arc<Loaded> {
+        &self.component
+    }
+
+    pub(crate) fn export(&self) -> &Export {
+        &self.component.exports[self.index]
+    }
+
+    pub(crate) fn prepared(&self) -> Prepared {
+        self.prepared
+    }
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Function({} of {})",
+            self.name(),
+            self.component.digest.short()
+        )
+    }
+}
+
+const LIFT_SYNC: u8 = 0;
+const LIFT_ASYNC: u8 = 1;
+
+impl Export {
+    /// Whether it is lifted asynchronously, as far as is known.
+    pub(crate) fn is_async(&self) -> bool {
+        self.lift.load(Ordering::Relaxed) == LIFT_ASYNC
+    }
+
+    /// A call has found out.
+    pub(crate) fn learn(&self, is_async: bool) {
+        self.lift.store(
+            if is_async { LIFT_ASYNC } else { LIFT_SYNC },
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Core values that wasmtime will give its result in.
+    pub(crate) fn flats(&self) -> usize {
+        if self.is_async() { self.async_flats } else { 1 }
+    }
+}
+
+/// The work of one preparation.
+async fn load<E>(
+    engine: Engine,
+    digest: Digest,
+    source: impl FnOnce() -> BoxFuture<'static, Result<Bytes, E>> + Send + 'static,
+) -> Answer
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let started = Instant::now();
+    // The compiler and the reader of interfaces may both want the bytes; they are fetched once, and only if so.
+    let bytes = source()
+        .map(|bytes| bytes.map_err(SourceError::new))
+        .boxed()
+        .shared();
+    let fetch = bytes.clone();
+    let artifact = engine
+        .0
+        .compiler
+        .artifact(digest, move || fetch.boxed())
+        .await?;
+    let interface = interface::of(&engine.0.data_dir, digest, bytes).await?;
+    let loaded = link(&engine, digest, interface, &artifact)?;
+    let prepared = Prepared {
+        start: if artifact.cached {
+            Start::ColdLoad
+        } else {
+            Start::ColdCompile
+        },
+        load: started.elapsed().saturating_sub(artifact.compile_time),
+        compile: artifact.compile_time,
+    };
+    let fresh = Arc::new(Component {
+        loaded: loaded.clone(),
+        prepared: Prepared::default(),
+    });
+    engine.0.cache.insert(digest, fresh);
+    Ok(Ready { loaded, prepared })
+}
+
+/// Maps the native code, resolves imports, looks up exports.
+fn link(
+    engine: &Engine,
+    digest: Digest,
+    interface: Interface,
+    artifact: &Artifact,
+) -> Result<Arc<Loaded>, Error> {
+    let refused = |error: wasmtime::Error| Error::Link {
+        component: digest,
+        reason: format!("{error:#}"),
+    };
+    let component = artifact.load(&engine.0.wasmtime).map_err(refused)?;
+    let pre = engine
+        .0
+        .linker
+        .instantiate_pre(&component)
+        .map_err(|error| {
+            imports::missing(digest, &interface.imports).unwrap_or_else(|| refused(error))
+        })?;
+    let exports = interface
+        .functions
+        .iter()
+        .map(|function| export(&component, function))
+        .collect::<Option<_>>();
+    let exports = exports.ok_or_else(|| Error::Link {
+        component: digest,
+        reason: "its description names an export that it has not".to_owned(),
+    })?;
+    // `None` when it imports modules, which never link here.
+    let slots = component
+        .resources_required()
+        .map_or(1, |needs| Pool::slots(needs.num_memories, needs.num_tables));
+    Ok(Arc::new(Loaded {
+        digest,
+        interface,
+        exports,
+        pre,
+        slots,
+    }))
+}
+
+fn export(component: &wasmtime::component::Component, function: &FuncType) -> Option<Export> {
+    let interface = match &function.export.interface {
+        Some(name) => Some(component.get_export_index(None, name)?),
+        None => None,
+    };
+    let result = function.result.as_ref();
+    Some(Export {
+        index: component.get_export_index(interface.as_ref(), &function.export.raw)?,
+        plan: Arc::default(),
+        async_flats: result.map_or(0, |ty| {
+            flats(ty)
+                .filter(|count| *count <= MAX_FLAT_ASYNC)
+                .unwrap_or(1)
+        }),
+        streams: result
+            .is_some_and(|ty| any(ty, &|ty| matches!(ty, Type::Stream(_) | Type::Future(_)))),
+        handles: function.params.iter().any(|param| {
+            any(&param.ty, &|ty| {
+                matches!(ty, Type::Own(_) | Type::Borrow(_))
+            })
+        }),
+        // An `async` function is nearly always lifted so; the first call finds out.
+        lift: AtomicU8::new(if function.is_async {
+            LIFT_ASYNC
+        } else {
+            LIFT_SYNC
+        }),
+    })
+}
+
+/// Core values that a type flattens to; `None` when more than anyone passes flat.
+fn flats(ty: &Type) -> Option<usize> {
+    let count = match ty {
+        Type::String | Type::List(_) | Type::Map(..) => 2,
+        Type::FixedList(item, len) => flats(item)?.checked_mul(*len as usize)?,
+        Type::Record(record) => side_by_side(record.fields.iter().map(|field| &field.ty))?,
+        Type::Tuple(items) => side_by_side(items.iter())?,
+        Type::Variant(variant) => {
+            1 + widest(variant.cases.iter().filter_map(|case| case.ty.as_ref()))?
+        }
+        Type::Option(payload) => 1 + flats(payload)?,
+        Type::Result(result) => 1 + widest(result.ok.iter().chain(&result.err))?,
+        Type::Flags(flags) => flags.flags.len().div_ceil(32),
+        _ => 1,
+    };
+    Some(count).filter(|count| *count <= MAX_FLAT_ASYNC)
+}
+
+fn side_by_side<'a>(mut types: impl Iterator<Item = &'a Type>) -> Option<usize> {
+    types.try_fold(0, |sum, ty| Some(sum + flats(ty)?))
+}
+
+/// Cases share their core values.
+fn widest<'a>(mut types: impl Iterator<Item = &'a Type>) -> Option<usize> {
+    types.try_fold(0, |most, ty| Some(flats(ty)?.max(most)))
+}
+
+/// Whether `wanted` holds for a type or a part of it.
+fn any(ty: &Type, wanted: &dyn Fn(&Type) -> bool) -> bool {
+    wanted(ty)
+        || match ty {
+            Type::List(item) | Type::FixedList(item, _) | Type::Option(item) => any(item, wanted),
+            Type::Map(key, value) => any(key, wanted) || any(value, wanted),
+            Type::Record(record) => record.fields.iter().any(|field| any(&field.ty, wanted)),
+            Type::Tuple(items) => items.iter().any(|item| any(item, wanted)),
+            Type::Variant(variant) => variant
+                .cases
+                .iter()
+                .filter_map(|case| case.ty.as_ref())
+                .any(|ty| any(ty, wanted)),
+            Type::Result(result) => result
+                .ok
+                .iter()
+                .chain(&result.err)
+                .any(|ty| any(ty, wanted)),
+            _ => false,
+        }
+}

@@ -1,0 +1,285 @@
+//! The engine: one per process, shared by everything that runs guests.
+
+use crate::cache::Cache;
+use crate::checks::Check;
+use crate::compile::{self, Compiler};
+use crate::component::Component;
+use crate::config::wasmtime_config;
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::machine::Machine;
+use crate::pool::{Pool, PoolOptions};
+use crate::sandbox::Ctx;
+use crate::ticker::Ticker;
+use crate::wasi;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use lydian_value::Digest;
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Where compiled components are kept.
+    pub data_dir: PathBuf,
+    /// How many sandboxes there may be.
+    pub pool: PoolOptions,
+    /// What a call gets that sets no limits of its own.
+    pub limits: Limits,
+    /// Threads that run guests; `None`: one per processor.
+    pub threads: Option<usize>,
+    /// How components are compiled.
+    pub compile: compile::Options,
+    /// Bytes of arguments and results of all calls in flight; `None`: a quarter of the machine's memory.
+    pub payload_bytes: Option<u64>,
+    /// Components kept ready in memory; the ones used longest ago are mapped again when they are needed.
+    pub max_components: usize,
+}
+
+/// Each takes about five mappings and one descriptor, of which a process has 65,530 and, often, 1,024 to 4,096.
+const DEFAULT_MAX_COMPONENTS: usize = 1_000;
+
+impl Options {
+    /// Everything from the machine, compiled components below `data_dir`.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Options {
+        Options {
+            data_dir: data_dir.into(),
+            pool: PoolOptions::default(),
+            limits: Limits::default(),
+            threads: None,
+            compile: compile::Options::default(),
+            payload_bytes: None,
+            max_components: DEFAULT_MAX_COMPONENTS,
+        }
+    }
+}
+
+/// Runs guests. Cheap to clone; the last clone to go stops its threads.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) linker: wasmtime::component::Linker<Ctx>,
+    pub(crate) compiler: Compiler,
+    pub(crate) cache: Cache,
+    pub(crate) limits: Limits,
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) payload: Arc<Semaphore>,
+    pub(crate) payload_permits: u32,
+    pub(crate) ticker: Ticker,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) data_dir: PathBuf,
+    machine: Machine,
+    pub(crate) pool: Pool,
+    /// `None` only while it is being shut down.
+    runtime: Option<Runtime>,
+}
+
+/// What [`Engine::stats`] reads.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) live: AtomicUsize,
+    pub(crate) calls: AtomicU64,
+}
+
+/// A look at the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Sandboxes alive now.
+    pub sandboxes_live: usize,
+    /// Sandboxes there may be.
+    pub sandboxes_max: usize,
+    /// Calls that got a sandbox, since the start.
+    pub calls_total: u64,
+    /// Components ready in memory.
+    pub components: usize,
+}
+
+/// Granularity of the node-wide budget of payload bytes. Smaller calls are bounded by the number of sandboxes.
+pub(crate) const PAYLOAD_PERMIT_BYTES: usize = 64 << 10;
+
+thread_local! {
+    static SANDBOX_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread runs guests.
+pub(crate) fn on_sandbox_thread() -> bool {
+    SANDBOX_THREAD.get()
+}
+
+impl Engine {
+    /// Reserves the pool and starts the threads.
+    ///
+    /// # Errors
+    /// [`Error::Start`] when the machine does not give the address space, threads or directory; there is no fallback that
+    /// is slower.
+    pub fn new(options: Options) -> Result<Engine, Error> {
+        let machine = Machine::read();
+        let (wasmtime, pool) = reserve(&options.pool, &machine)?;
+        let linker = wasi::link(&wasmtime)
+            .map_err(|error| start("its host functions", "report this", error))?;
+        let compiler = Compiler::new(&options.data_dir, &wasmtime, options.compile)?;
+        let ticker = Ticker::start(&wasmtime)
+            .map_err(|error| start("its clock thread", "allow more threads", error))?;
+        let payload =
+            options.payload_bytes.unwrap_or(machine.memory_bytes / 4) / PAYLOAD_PERMIT_BYTES as u64;
+        let payload = u32::try_from(payload)
+            .unwrap_or(u32::MAX)
+            .clamp(1, Semaphore::MAX_PERMITS.min(1 << 29) as u32);
+        let runtime = sandbox_runtime(options.threads)
+            .map_err(|error| start("its threads", "allow more threads", error))?;
+        Ok(Engine(Arc::new(Inner {
+            linker,
+            compiler,
+            cache: Cache::new(options.max_components),
+            limits: options.limits,
+            slots: Arc::new(Semaphore::new(pool.sandboxes as usize)),
+            payload: Arc::new(Semaphore::new(payload as usize)),
+            payload_permits: payload,
+            ticker,
+            counters: Arc::default(),
+            data_dir: options.data_dir,
+            machine,
+            pool,
+            runtime: Some(runtime),
+            wasmtime,
+        })))
+    }
+
+    /// Makes a component ready to run: from memory, else from its artifact on disk, else compiled.
+    ///
+    /// `source` is asked for the component's bytes only when they are needed. Ask for each call anew: it is a look into a map,
+    /// and [`Component::prepared`] then says truly how the call found it.
+    ///
+    /// # Errors
+    /// [`Error`]; the same one for all who wait for the same component.
+    pub async fn prepare<E>(
+        &self,
+        component: Digest,
+        source: impl FnOnce() -> BoxFuture<'static, Result<Bytes, E>> + Send + 'static,
+    ) -> Result<Arc<Component>, Error>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        match self.0.cache.get(&component) {
+            Some(ready) => Ok(ready),
+            None => Component::prepare(self, component, source).await,
+        }
+    }
+
+    /// Runs a future on the threads that run guests. Calls made from it start without changing threads.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Option<JoinHandle<T>> {
+        self.0.runtime.as_ref().map(|runtime| runtime.spawn(future))
+    }
+
+    /// What runs now, and how much has.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            sandboxes_live: self.0.counters.live.load(Ordering::Relaxed),
+            sandboxes_max: self.0.pool.sandboxes as usize,
+            calls_total: self.0.counters.calls.load(Ordering::Relaxed),
+            components: self.0.cache.len(),
+        }
+    }
+
+    /// What the machine offers, for `lydian doctor`. Blocks while a compile worker is started.
+    pub fn checks(&self) -> Vec<Check> {
+        let mut checks = self.0.pool.checks(&self.0.machine);
+        checks.push(self.0.compiler.check());
+        checks
+    }
+
+    /// The limits of calls that set none.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Dropping it in place would wait for its threads, which an asynchronous caller must not.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Builds the wasmtime engine over the largest pool that the machine gives, if no size was asked for.
+fn reserve(options: &PoolOptions, machine: &Machine) -> Result<(wasmtime::Engine, Pool), Error> {
+    let mut options = options.clone();
+    let fixed = options.max_sandboxes.is_some();
+    loop {
+        let pool = Pool::new(&options, machine);
+        match wasmtime::Engine::new(&wasmtime_config(Some(&pool))) {
+            Ok(engine) => return Ok((engine, pool)),
+            Err(_) if !fixed && pool.sandboxes > Pool::FEWEST => {
+                options.max_sandboxes = Some((pool.sandboxes / 2).max(Pool::FEWEST));
+            }
+            Err(error) => {
+                let what = format!(
+                    "a pool of {} sandboxes ({} GiB of address space)",
+                    pool.sandboxes,
+                    pool.address_space_gib()
+                );
+                return Err(start(
+                    &what,
+                    "raise `ulimit -v` and `vm.max_map_count`, or ask for fewer sandboxes",
+                    error,
+                ));
+            }
+        }
+    }
+}
+
+fn start(
+    what: &str,
+    hint: &str,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::Start {
+        what: what.to_owned(),
+        hint: hint.to_owned(),
+        source: error.into().into(),
+    }
+}
+
+/// Guests have threads of their own, so that a node full of spinning guests still answers.
+fn sandbox_runtime(threads: Option<usize>) -> std::io::Result<Runtime> {
+    /// Timers and sockets are looked at after this many turns of guests. Tokio's 61 would be 61 ms late when all spin.
+    const EVENT_INTERVAL: u32 = 13;
+    let next = AtomicUsize::new(0);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder
+        .worker_threads(
+            threads
+                .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+                .max(1),
+        )
+        .thread_name_fn(move || format!("lydian-sandbox-{}", next.fetch_add(1, Ordering::Relaxed)))
+        .on_thread_start(|| SANDBOX_THREAD.set(true))
+        .event_interval(EVENT_INTERVAL)
+        .enable_all();
+    builder.build()
+}
+
+/// A task that ends with its owner.
+pub(crate) struct AbortOnDrop(pub(crate) Option<tokio::task::AbortHandle>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}

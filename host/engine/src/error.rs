@@ -1,0 +1,73 @@
+//! Why a component cannot be made ready, or an engine not started. What a guest does wrong is a [`Failure`](crate::Failure).
+
+use crate::compile;
+use lydian_value::Digest;
+use std::sync::Arc;
+
+/// Why a component or an engine is not to be had. Cheap to clone: all who waited for one component get the same.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Its bytes could not be had, were refused, or did not compile.
+    #[error(transparent)]
+    Compile(#[from] compile::Error),
+    /// Its exports cannot be described.
+    #[error("component `{}` has an interface that cannot be read", component.short())]
+    Interface {
+        /// Which one.
+        component: Digest,
+        /// Why.
+        source: lydian_value::InspectError,
+    },
+    /// It needs something that nobody provides.
+    #[error("component `{}` imports {}, which is not provided", component.short(), names(imports))]
+    MissingImports {
+        /// Which one.
+        component: Digest,
+        /// What it imports in vain: `acme:db/query@1.0.0`.
+        imports: Vec<String>,
+        /// For each kind of import, what would provide it.
+        hints: Vec<String>,
+    },
+    /// It does not fit the engine, though it compiled.
+    #[error("component `{}` cannot be linked: {reason}", component.short())]
+    Link {
+        /// Which one.
+        component: Digest,
+        /// Why.
+        reason: String,
+    },
+    /// It exports no function of that name.
+    #[error(transparent)]
+    NoFunction(#[from] lydian_value::NoFunction),
+    /// The machine does not give the engine what it needs.
+    #[error("cannot start the engine: {what}")]
+    Start {
+        /// What could not be had.
+        what: String,
+        /// What to do about it.
+        hint: String,
+        /// Why.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// What to do about it, each a sentence.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Error::Compile(error) => error.hint().into_iter().map(str::to_owned).collect(),
+            Error::Interface { source, .. } => source.hints(),
+            Error::MissingImports { hints, .. } => hints.clone(),
+            Error::Start { hint, .. } => vec![hint.clone()],
+            Error::NoFunction(error) => error.hints(),
+            Error::Link { .. } => Vec::new(),
+        }
+    }
+}
+
+fn names(imports: &[String]) -> String {
+    let quoted: Vec<String> = imports.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}

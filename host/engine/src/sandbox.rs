@@ -1,0 +1,223 @@
+//! One sandbox: a store, its limits and grants, and an instance in it.
+//!
+//! Everything a host function may touch on behalf of the guest is in [`Ctx`]. What most guests never use (WASI contexts:
+//! random seeds, boxed clocks and streams) is made when it is first asked for, as it would cost more than the sandbox.
+
+use crate::component::Export;
+use crate::egress::Egress;
+use crate::grants::Grants;
+use crate::limit::{Circumstances, LimitHit};
+use crate::limits::Limits;
+use crate::output::{Output, OutputSink, OutputStream};
+use crate::stdio::Printer;
+use crate::wasi;
+use crate::{config, current};
+use std::sync::Arc;
+use wasmtime::component::{Func, Instance, InstancePre, ResourceTable};
+use wasmtime::{ResourceLimiter, Result, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// Bytes of one table element.
+const TABLE_ELEMENT_BYTES: u64 = size_of::<usize>() as u64;
+
+/// State of one sandbox, reachable from host functions.
+pub(crate) struct Ctx {
+    pub(crate) table: ResourceTable,
+    pub(crate) limits: Limits,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) output: Arc<Output>,
+    pub(crate) egress: Egress,
+    memory: Memory,
+    wasi: Option<Box<WasiCtx>>,
+    http: WasiHttpCtx,
+}
+
+/// Bytes of memories, tables and the host's own buffers, summed over the sandbox.
+#[derive(Debug, Default)]
+struct Memory {
+    used: u64,
+    peak: u64,
+    limit: u64,
+    refused: bool,
+}
+
+impl Ctx {
+    pub(crate) fn new(limits: Limits, grants: Arc<Grants>, sink: OutputSink) -> Ctx {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles as usize);
+        let mut http = WasiHttpCtx::new();
+        // One header block is one host call's worth at most, and never more than wasmtime's own bound.
+        http.set_field_size_limit(
+            (limits.host_call_bytes as usize).min(wasi::MAX_HTTP_FIELD_BYTES),
+        );
+        Ctx {
+            table,
+            egress: Egress::new(grants.clone()),
+            output: Arc::new(Output::new(
+                sink,
+                limits.output_bytes,
+                limits.output_bytes_per_second,
+            )),
+            memory: Memory {
+                limit: limits.memory_bytes,
+                ..Memory::default()
+            },
+            wasi: None,
+            http,
+            limits,
+            grants,
+        }
+    }
+
+    /// Counts bytes that the host holds for the guest.
+    pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), LimitHit> {
+        if self.memory.grow(0, bytes as u64) {
+            Ok(())
+        } else {
+            Err(LimitHit::Memory)
+        }
+    }
+
+    /// The host has let go of them.
+    pub(crate) fn release(&mut self, bytes: usize) {
+        self.memory.used = self.memory.used.saturating_sub(bytes as u64);
+    }
+
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
+        self.memory.peak
+    }
+
+    pub(crate) fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            memory_refused: self.memory.refused,
+            output_refused: self.output.refused(),
+        }
+    }
+
+    fn wasi(&mut self) -> (&mut WasiCtx, &mut ResourceTable) {
+        let wasi = self.wasi.get_or_insert_with(|| {
+            let stdout = Printer::new(self.output.clone(), OutputStream::Stdout);
+            let stderr = Printer::new(self.output.clone(), OutputStream::Stderr);
+            Box::new(wasi::context(
+                &self.limits,
+                &self.grants,
+                &self.egress,
+                stdout,
+                stderr,
+            ))
+        });
+        (wasi, &mut self.table)
+    }
+}
+
+impl WasiView for Ctx {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let (ctx, table) = self.wasi();
+        WasiCtxView { ctx, table }
+    }
+}
+
+impl WasiHttpView for Ctx {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.egress,
+        }
+    }
+}
+
+impl Memory {
+    /// Takes account of something that grows from `current` to `desired` bytes; `false` when the sum would pass the limit.
+    fn grow(&mut self, current: u64, desired: u64) -> bool {
+        let sum = self.used.saturating_add(desired.saturating_sub(current));
+        if sum > self.limit {
+            self.refused = true;
+            return false;
+        }
+        self.used = sum;
+        self.peak = self.peak.max(sum);
+        true
+    }
+}
+
+impl ResourceLimiter for Ctx {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        // Beyond its own maximum the guest gets the answer that it asked for, which is no limit of ours.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        Ok(self.memory.grow(current as u64, desired as u64))
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) || desired > config::TABLE_ELEMENTS {
+            return Ok(false);
+        }
+        Ok(self.memory.grow(
+            current as u64 * TABLE_ELEMENT_BYTES,
+            desired as u64 * TABLE_ELEMENT_BYTES,
+        ))
+    }
+
+    fn instances(&self) -> usize {
+        config::CORE_INSTANCES_PER_COMPONENT as usize
+    }
+
+    fn memories(&self) -> usize {
+        config::MEMORIES_PER_COMPONENT as usize
+    }
+
+    fn tables(&self) -> usize {
+        config::TABLES_PER_COMPONENT as usize
+    }
+}
+
+/// A store with every limit armed, before any guest code has run in it.
+pub(crate) fn store(engine: &wasmtime::Engine, ctx: Ctx) -> Store<Ctx> {
+    let fuel = usize::try_from(ctx.limits.host_call_bytes).unwrap_or(usize::MAX);
+    let handles = ctx.limits.handles as usize;
+    let mut store = Store::new(engine, ctx);
+    store.limiter(|ctx| ctx);
+    store.set_hostcall_fuel(fuel);
+    store.set_max_component_handles(handles);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|store| {
+        if current::cpu_spent() {
+            return Err(LimitHit::Cpu.into());
+        }
+        if store.data().output.refused() {
+            return Err(LimitHit::Output.into());
+        }
+        // Wall time and cancellation are looked at between polls, so giving way is all there is to do for them.
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store
+}
+
+/// An export of the instance.
+pub(crate) fn export(instance: &Instance, store: &mut Store<Ctx>, export: &Export) -> Result<Func> {
+    match instance.get_func(store, &export.index) {
+        Some(func) => Ok(func),
+        None => wasmtime::bail!("the component has lost an export"),
+    }
+}
+
+/// Instantiates: imports are resolved, memories laid out, start functions run.
+pub(crate) async fn instantiate(
+    store: &mut Store<Ctx>,
+    pre: &InstancePre<Ctx>,
+) -> Result<Instance> {
+    pre.instantiate_async(store).await
+}
