@@ -47,7 +47,11 @@ fn command(words: &[&str]) -> Result<()> {
             print!("{HELP}");
             Ok(())
         }
-        ["setup"] => setup::all(),
+        ["setup"] => {
+            setup::all()?;
+            run::say("set-up: everything is there");
+            Ok(())
+        }
         ["setup", "--from", source] => setup::targets_from(source.parse()?),
         ["test"] => test::all(),
         ["demo"] => demo::run_all(),

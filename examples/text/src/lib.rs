@@ -88,7 +88,7 @@ impl Paragraph<'_> {
 }
 
 fn tell_progress(done: usize, all: usize) {
-    if done % all.div_ceil(PROGRESS_LINES) == 0 {
+    if done.is_multiple_of(all.div_ceil(PROGRESS_LINES)) {
         eprintln!("{done} of {all} paragraphs");
     }
 }

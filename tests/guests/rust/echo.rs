@@ -1,6 +1,10 @@
 //! Returns its argument: one function per WIT type, so that every type crosses in both directions.
 //!
 //! Interface `shapes` holds the named types, the world the anonymous ones.
+#![allow(
+    clippy::too_many_arguments,
+    reason = "generated for the function with seventeen parameters"
+)]
 
 wit_bindgen::generate!({
     inline: r#"

@@ -41,7 +41,7 @@ impl Guest for Math {
     }
 
     fn even(x: u64) -> Result<u64, String> {
-        if x % 2 == 0 {
+        if x.is_multiple_of(2) {
             Ok(x)
         } else {
             Err(format!("{x} is odd"))
