@@ -6,16 +6,18 @@
 //!   blobs/          see [`crate::FsBlobs`]
 //! ```
 
-use std::path::Path;
+use std::path::{Path, absolute};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::blobs::{LiveSet, Swept};
+use crate::blobs::{LiveSet, Swept, create_dir, sync_dir};
 use crate::{
     BlobStore, Catalog, Clock, DEFAULT_MAX_BLOB_BYTES, DEFAULT_RETENTION, Error, FsBlobs,
     FsBlobsOptions, JobStore, Leases, MemoryBlobs, MemoryStore, MetaStore, Result, SqliteOptions,
     SqliteStore,
 };
+
+const DATABASE: &str = "meta.sqlite";
 
 /// How long deletions are remembered: a watcher that was away longer reads everything again.
 const KEEP_DELETIONS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -66,12 +68,13 @@ impl Store {
             let limit = FsBlobsOptions {
                 max_blob_bytes: options.max_blob_bytes,
             };
+            make(&dir)?;
             let blobs = FsBlobs::open(dir.join("blobs"), limit)?;
             let sqlite = SqliteOptions {
                 clock: options.clock,
                 retention: options.retention,
             };
-            Ok((blobs, SqliteStore::open(dir.join("meta.sqlite"), sqlite)?))
+            Ok((blobs, SqliteStore::open(dir.join(DATABASE), sqlite)?))
         };
         let (blobs, engine) = tokio::task::spawn_blocking(open)
             .await
@@ -139,4 +142,22 @@ impl Store {
     pub async fn expire(&self) -> Result<u64> {
         Ok(self.jobs.expire().await? + self.meta.compact(KEEP_DELETIONS).await?)
     }
+}
+
+/// Makes the data directory and makes sure that its name is on the disk: what is later flushed inside is
+/// lost with it otherwise. The database is made after this, so its presence says that this was done.
+fn make(dir: &Path) -> Result<()> {
+    let dir = absolute(dir).map_err(|error| Error::io("find", dir, error))?;
+    if dir.join(DATABASE).exists() {
+        return Ok(());
+    }
+    let missing = dir
+        .ancestors()
+        .take_while(|ancestor| !ancestor.exists())
+        .count();
+    create_dir(&dir)?;
+    dir.ancestors()
+        .skip(1)
+        .take(missing.max(1))
+        .try_for_each(sync_dir)
 }

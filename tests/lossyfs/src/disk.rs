@@ -40,15 +40,32 @@ pub(crate) struct File {
 
 impl State {
     pub(crate) fn new(capacity: u64) -> Self {
-        let mut state = Self { inodes: HashMap::new(), capacity, next: ROOT };
-        state.add(Node::Dir { names: Names::new(), flushed: Names::new() }, 0o755);
+        let mut state = Self {
+            inodes: HashMap::new(),
+            capacity,
+            next: ROOT,
+        };
+        state.add(
+            Node::Dir {
+                names: Names::new(),
+                flushed: Names::new(),
+            },
+            0o755,
+        );
         state
     }
 
     fn add(&mut self, node: Node, mode: u16) -> u64 {
         let ino = self.next;
         self.next += 1;
-        self.inodes.insert(ino, Inode { node, mode, modified: SystemTime::now() });
+        self.inodes.insert(
+            ino,
+            Inode {
+                node,
+                mode,
+                modified: SystemTime::now(),
+            },
+        );
         ino
     }
 
@@ -74,7 +91,13 @@ impl State {
         self.names(dir)?.get(name).copied().ok_or(Errno::ENOENT)
     }
 
-    pub(crate) fn make(&mut self, dir: u64, name: &OsStr, node: Node, mode: u16) -> Result<u64, Errno> {
+    pub(crate) fn make(
+        &mut self,
+        dir: u64,
+        name: &OsStr,
+        node: Node,
+        mode: u16,
+    ) -> Result<u64, Errno> {
         if self.names(dir)?.contains_key(name) {
             return Err(Errno::EEXIST);
         }
@@ -109,7 +132,9 @@ impl State {
         }
         let inode = self.inode(ino)?;
         inode.modified = SystemTime::now();
-        let Node::File(file) = &mut inode.node else { return Err(Errno::EISDIR) };
+        let Node::File(file) = &mut inode.node else {
+            return Err(Errno::EISDIR);
+        };
         if grown > 0 {
             file.resize(end);
         }
@@ -128,7 +153,11 @@ impl State {
 
     pub(crate) fn used(&self) -> u64 {
         let named: BTreeSet<u64> = self.inodes.values().flat_map(Inode::children).collect();
-        named.iter().filter_map(|ino| self.inodes.get(ino)).map(Inode::len).sum()
+        named
+            .iter()
+            .filter_map(|ino| self.inodes.get(ino))
+            .map(Inode::len)
+            .sum()
     }
 
     pub(crate) fn cut(&mut self, loss: Loss) {
@@ -148,7 +177,12 @@ impl State {
         let mut next = vec![ROOT];
         while let Some(ino) = next.pop() {
             if reached.insert(ino) {
-                next.extend(self.inodes.get(&ino).map(Inode::children).unwrap_or_default());
+                next.extend(
+                    self.inodes
+                        .get(&ino)
+                        .map(Inode::children)
+                        .unwrap_or_default(),
+                );
             }
         }
         self.inodes.retain(|ino, _| reached.contains(ino));

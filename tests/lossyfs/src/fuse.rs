@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
-    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen,
-    ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    INodeNo, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 use parking_lot::Mutex;
 
@@ -62,7 +62,9 @@ fn entry(result: Result<FileAttr, Errno>, reply: ReplyEntry) {
 impl Filesystem for Fuse {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let mut state = self.0.lock();
-        let found = state.lookup(parent.0, name).and_then(|ino| attr(&mut state, ino));
+        let found = state
+            .lookup(parent.0, name)
+            .and_then(|ino| attr(&mut state, ino));
         entry(found, reply);
     }
 
@@ -113,9 +115,20 @@ impl Filesystem for Fuse {
         }
     }
 
-    fn mkdir(&self, _: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+    fn mkdir(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        reply: ReplyEntry,
+    ) {
         let mut state = self.0.lock();
-        let node = Node::Dir { names: Default::default(), flushed: Default::default() };
+        let node = Node::Dir {
+            names: Default::default(),
+            flushed: Default::default(),
+        };
         let made = state.make(parent.0, name, node, (mode & !umask & 0o7777) as u16);
         entry(made.and_then(|ino| attr(&mut state, ino)), reply);
     }
@@ -160,7 +173,12 @@ impl Filesystem for Fuse {
         if !flags.is_empty() {
             return reply.error(Errno::EINVAL);
         }
-        empty(self.0.lock().rename((parent.0, name), (newparent.0, newname)), reply);
+        empty(
+            self.0
+                .lock()
+                .rename((parent.0, name), (newparent.0, newname)),
+            reply,
+        );
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -218,14 +236,26 @@ impl Filesystem for Fuse {
         empty(self.0.lock().fsync(ino.0), reply);
     }
 
-    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
         let mut state = self.0.lock();
         let names = match state.names(ino.0) {
             Ok(names) => names.clone(),
             Err(error) => return reply.error(error),
         };
         let dots = [(".".into(), ino.0), ("..".into(), ROOT)];
-        for (index, (name, child)) in dots.into_iter().chain(names).enumerate().skip(offset as usize) {
+        for (index, (name, child)) in dots
+            .into_iter()
+            .chain(names)
+            .enumerate()
+            .skip(offset as usize)
+        {
             let kind = match state.inode(child).map(|inode| &inode.node) {
                 Ok(Node::File(_)) => FileType::RegularFile,
                 _ => FileType::Directory,

@@ -80,7 +80,9 @@ impl Disk {
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("lossyfs".into()), MountOption::NoAtime];
         let session = fuser::spawn_mount(fuse::Fuse(self.0.clone()), at, &config)?;
-        Ok(Mounted { session: Some(session) })
+        Ok(Mounted {
+            session: Some(session),
+        })
     }
 }
 
@@ -113,7 +115,11 @@ const FOREVER: Duration = Duration::from_secs(3600);
 ///
 /// # Panics
 /// See above.
-#[expect(clippy::panic, clippy::print_stderr, reason = "for tests, which end this way")]
+#[expect(
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "for tests, which end this way"
+)]
 pub fn available() -> bool {
     if !Path::new("/dev/fuse").exists() {
         eprintln!("SKIPPED: no /dev/fuse, power cuts and full disks are not tested here");
@@ -128,7 +134,9 @@ pub fn available() -> bool {
             panic!("/dev/fuse is there but cannot be mounted: {error}")
         }
         Err(error) => {
-            eprintln!("SKIPPED: cannot mount ({error}), power cuts and full disks are not tested here");
+            eprintln!(
+                "SKIPPED: cannot mount ({error}), power cuts and full disks are not tested here"
+            );
             false
         }
     }

@@ -1,5 +1,12 @@
 //! The disk itself: what it keeps and what it loses. If this is wrong, no power-cut test means anything.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends this way"
+)]
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -84,7 +91,9 @@ fn a_rename_counts_when_its_directory_is_flushed() {
     });
     disk.cut(Loss::Everything);
     on(&disk, |dir| {
-        let mut names: Vec<_> = fs::read_dir(dir)?.map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> = fs::read_dir(dir)?
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         names.sort();
         assert_eq!(names, ["a2", "b"]);
         Ok(())
@@ -106,7 +115,10 @@ fn a_random_cut_takes_some_blocks() {
         disk.cut(Loss::Random(seed));
         let mut blocks = Vec::new();
         on(&disk, |dir| {
-            blocks = fs::read(dir.join("file"))?.chunks(4096).map(|block| block[0] == 2).collect();
+            blocks = fs::read(dir.join("file"))?
+                .chunks(4096)
+                .map(|block| block[0] == 2)
+                .collect();
             Ok(())
         });
         blocks

@@ -1,5 +1,12 @@
 //! Power cuts under the store: what it acknowledged was flushed, files and names alike; and full disks.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends this way"
+)]
+
 #[path = "../../../host/store/tests/it/workload.rs"]
 mod workload;
 
@@ -28,7 +35,11 @@ fn cut_and_verify(loss: impl Fn() -> Loss) {
     let mut acks = Acks::default();
     for _ in 0..6 {
         let mounted = disk.mount(at.path()).unwrap();
-        acks.run_and_kill("program", &at.path().join("data"), 20 + random(600) as usize);
+        acks.run_and_kill(
+            "program",
+            &at.path().join("data"),
+            20 + random(600) as usize,
+        );
         mounted.unmount().unwrap();
         let loss = loss();
         println!("{loss:?}");
@@ -57,7 +68,11 @@ fn with_disk(capacity: u64, test: impl AsyncFnOnce(&Disk, &Path)) {
     }
     let (disk, at) = (Disk::with_capacity(capacity), TempDir::new().unwrap());
     let mounted = disk.mount(at.path()).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(test(&disk, at.path()));
     drop(runtime);
     mounted.unmount().unwrap();
@@ -71,13 +86,19 @@ fn a_blob_that_does_not_fit_is_refused_and_leaves_nothing() {
         let kept = blobs.put(Bytes::from(vec![1; 600_000])).await.unwrap();
         let large = Bytes::from(vec![2; 700_000]);
         let error = blobs.put(large.clone()).await.unwrap_err();
-        assert!(matches!(&error, Error::DiskFull { path, bytes: 700_000 } if path.starts_with(at)), "{error}");
+        assert!(
+            matches!(&error, Error::DiskFull { path, bytes: 700_000 } if path.starts_with(at)),
+            "{error}"
+        );
         assert!(error.hint().is_some());
         let digest = Digest::of(&large);
         let mut upload = blobs.upload(&digest, 700_000).await.unwrap();
         upload.write(large.slice(..300_000)).await.unwrap();
         let error = upload.write(large.slice(300_000..)).await.unwrap_err();
-        assert!(matches!(&error, Error::DiskFull { bytes: 400_000, .. }), "{error}");
+        assert!(
+            matches!(&error, Error::DiskFull { bytes: 400_000, .. }),
+            "{error}"
+        );
         drop(upload);
         assert_eq!(disk.used(), 600_000);
         assert_eq!(blobs.missing(&[kept, digest]).await.unwrap(), [digest]);
@@ -96,20 +117,40 @@ fn a_commit_that_does_not_fit_is_refused_and_later_ones_go_on() {
     with_disk(u64::MAX, async |disk, at| {
         let store = Store::open(at.join("data")).await.unwrap();
         let put = |key: &str, len| vec![Write::Put(key.into(), vec![7; len].into())];
-        store.meta().commit(vec![], put("before", 10)).await.unwrap();
+        store
+            .meta()
+            .commit(vec![], put("before", 10))
+            .await
+            .unwrap();
         disk.set_capacity(disk.used() + 100_000);
-        let error = store.meta().commit(vec![], put("large", 500_000)).await.unwrap_err();
-        let Error::DiskFull { path, bytes } = &error else { panic!("{error}") };
-        assert_eq!((path.file_name().unwrap().to_str().unwrap(), *bytes), ("meta.sqlite", 500_005));
+        let error = store
+            .meta()
+            .commit(vec![], put("large", 500_000))
+            .await
+            .unwrap_err();
+        let Error::DiskFull { path, bytes } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(
+            (path.file_name().unwrap().to_str().unwrap(), *bytes),
+            ("meta.sqlite", 500_005)
+        );
         assert!(store.meta().get(&"large".into()).await.unwrap().is_none());
         assert!(store.meta().get(&"before".into()).await.unwrap().is_some());
         store.meta().commit(vec![], put("small", 10)).await.unwrap();
         disk.set_capacity(u64::MAX);
-        store.meta().commit(vec![], put("large", 500_000)).await.unwrap();
+        store
+            .meta()
+            .commit(vec![], put("large", 500_000))
+            .await
+            .unwrap();
         drop(store);
         let store = Store::open(at.join("data")).await.unwrap();
         for key in ["before", "small", "large"] {
-            assert!(store.meta().get(&key.into()).await.unwrap().is_some(), "{key}");
+            assert!(
+                store.meta().get(&key.into()).await.unwrap().is_some(),
+                "{key}"
+            );
         }
     });
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use lydian_store::{BlobStore, Error, LiveSet, Swept};
+use lydian_store::{Error, LiveSet, Swept};
 use lydian_value::Digest;
 
 use crate::bed::{MAX_BLOB_BYTES, conformance};

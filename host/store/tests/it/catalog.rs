@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use lydian_store::{
-    AppState, BlobStore, Error, JobStore, LiveSet, MetaStore, NewVersion, Store, Write,
-};
+use lydian_store::{AppState, Error, LiveSet, NewVersion, Store, Write};
 use lydian_value::Digest;
 
 use crate::bed::{START_MS, conformance, job};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lydian_store::{
     Accepted, Attempt, Cancelled, Claimed, Conflict, Depth, Enqueued, Epoch, Error, JobFilter,
-    JobState, JobStore, Leases, NewJob, Outcome, Retried, Shard,
+    JobState, NewJob, Outcome, Retried, Shard,
 };
 use lydian_value::Digest;
 

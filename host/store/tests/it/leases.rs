@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lydian_store::{Lease, LeaseName, Leases, NodeId};
+use lydian_store::{Lease, LeaseName, NodeId};
 
 use crate::bed::{START_MS, conformance};
 

@@ -5,6 +5,13 @@
 //! - `directory`, `database`: damage, full disks, several processes.
 //! - `crash`: kill -9 while writes are acknowledged. The power cuts are in the workspace's `tests/lossyfs`.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends this way"
+)]
+
 mod bed;
 mod blobs;
 mod catalog;
@@ -16,3 +23,4 @@ mod leases;
 mod mesh;
 mod meta;
 mod model;
+mod workload;

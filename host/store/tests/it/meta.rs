@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use lydian_store::{Conflict, Error, Guard, Key, MetaStore, Outcome, Range, Shard, Write};
+use lydian_store::{Conflict, Error, Guard, Key, Outcome, Range, Shard, Write};
 
 use crate::bed::{Engine, conformance, function, job};
 
