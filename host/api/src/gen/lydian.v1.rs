@@ -520,6 +520,8 @@ pub mod failure {
         Exited = 12,
         Stack = 13,
         Depth = 14,
+        /// one input of a map, or one call of a session, is not of the function's type
+        Arguments = 15,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -543,6 +545,7 @@ pub mod failure {
                 Self::Exited => "EXITED",
                 Self::Stack => "STACK",
                 Self::Depth => "DEPTH",
+                Self::Arguments => "ARGUMENTS",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -563,6 +566,7 @@ pub mod failure {
                 "EXITED" => Some(Self::Exited),
                 "STACK" => Some(Self::Stack),
                 "DEPTH" => Some(Self::Depth),
+                "ARGUMENTS" => Some(Self::Arguments),
                 _ => None,
             }
         }
