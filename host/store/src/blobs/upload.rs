@@ -4,7 +4,7 @@ use std::fs::{self, File, FileTimes, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,6 +16,10 @@ use crate::{Error, Result};
 
 /// Bytes read at a time when an interrupted upload is hashed again.
 const READ_BYTES: usize = 256 * 1024;
+
+/// How long to wait for a partial file that somebody has: a client that lost its connection is back before the
+/// write it left behind has ended.
+const HAND_OVER: Duration = Duration::from_millis(200);
 
 /// An upload into the directory.
 pub(super) enum FsUpload {
@@ -99,6 +103,7 @@ impl Incoming {
     fn resume(dir: &Arc<Dir>, digest: Digest, size: u64) -> Result<Option<Self>> {
         let path = dir.partials().join(digest.to_string());
         let io = |error| Error::write(&path, size, "open", error);
+        let deadline = Instant::now() + HAND_OVER;
         let file = loop {
             let file = OpenOptions::new()
                 .create(true)
@@ -109,6 +114,10 @@ impl Incoming {
                 .map_err(io)?;
             match file.try_lock() {
                 Ok(()) => {}
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                    continue;
+                }
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(Error::io("lock", path, error)),
             }

@@ -1,9 +1,13 @@
 //! The catalog's copy in memory, and the task that keeps it in step.
+//!
+//! Records are kept as read and made into apps when first asked for: opening a store with ten thousand apps
+//! to call one of them parses one.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use parking_lot::RwLock;
 
@@ -21,8 +25,11 @@ pub(super) struct Cache(RwLock<BTreeMap<String, BTreeMap<String, Cached>>>);
 
 struct Cached {
     rev: Rev,
-    app: Result<Arc<App>>,
+    app: LazyLock<Result<Arc<App>>, Parse>,
 }
+
+/// Makes the app from its record; an unreadable one stays so until it is written anew.
+type Parse = Box<dyn FnOnce() -> Result<Arc<App>> + Send>;
 
 impl Cache {
     pub(super) fn environments(&self) -> Vec<String> {
@@ -57,29 +64,40 @@ impl Cache {
 
     pub(super) fn put(&self, rev: Rev, app: Arc<App>) {
         let (environment, name) = (app.environment.clone(), app.name.clone());
-        self.insert(environment, name, Cached { rev, app: Ok(app) });
+        self.insert(environment, name, rev, move || Ok(app));
     }
 
     /// Takes a record as the database has it.
-    fn take(&self, key: &Key, rev: Rev, value: &[u8]) {
-        let Some((environment, name)) = record::names(key) else {
+    fn take(&self, key: Key, rev: Rev, value: Bytes) {
+        let Some((environment, name)) = record::names(&key) else {
             return;
         };
-        let app = AppRecord::read(key, value).map(Arc::new);
-        if let Err(error) = &app {
-            tracing::warn!(%environment, app = %name, %error, "an app's record cannot be read; deploy it again");
-        }
-        self.insert(environment.into(), name.into(), Cached { rev, app });
+        let (environment, name) = (environment.to_owned(), name.to_owned());
+        self.insert(environment, name, rev, move || {
+            let app = AppRecord::read(&key, &value).map(Arc::new);
+            app.inspect_err(
+                |error| tracing::warn!(%error, "an app cannot be read; deploy it again"),
+            )
+        });
     }
 
-    fn insert(&self, environment: String, name: String, cached: Cached) {
+    fn insert(
+        &self,
+        environment: String,
+        name: String,
+        rev: Rev,
+        app: impl FnOnce() -> Result<Arc<App>> + Send + 'static,
+    ) {
         let mut map = self.0.write();
         let apps = map.entry(environment).or_default();
-        if apps
-            .get(&name)
-            .is_none_or(|present| present.rev < cached.rev)
-        {
-            apps.insert(name, cached);
+        if apps.get(&name).is_none_or(|present| present.rev < rev) {
+            apps.insert(
+                name,
+                Cached {
+                    rev,
+                    app: LazyLock::new(Box::new(app)),
+                },
+            );
         }
     }
 }
@@ -87,27 +105,31 @@ impl Cache {
 /// Reads every app; returns the revision to follow from.
 pub(super) async fn load(cache: &Cache, meta: &dyn MetaStore) -> Result<Rev> {
     let (apps, rev) = scan_all(meta, Range::prefix(&record::APPS.into())).await?;
-    for (key, entry) in &apps {
-        cache.take(key, entry.rev, &entry.value);
+    for (key, entry) in apps {
+        cache.take(key, entry.rev, entry.value);
     }
     Ok(rev)
 }
 
-/// Applies what changes, until aborted. Apps are never deleted.
-pub(super) async fn follow(cache: Arc<Cache>, meta: Arc<dyn MetaStore>, mut since: Rev) {
-    loop {
-        let mut changes = meta.changes(record::APPS.into(), since);
+/// Applies what changes, until aborted or the store is closed, which this does not prevent. Apps are never
+/// deleted.
+pub(super) async fn follow(cache: Arc<Cache>, meta: Weak<dyn MetaStore>, mut since: Rev) {
+    while let Some(store) = meta.upgrade() {
+        let mut changes = store.changes(record::APPS.into(), since);
+        drop(store);
         while let Some(change) = changes.next().await {
             match change {
                 Ok(change) => {
-                    if let Some(value) = &change.value {
-                        cache.take(&change.key, change.rev, value);
-                    }
                     // Not `change.rev`: keys of one commit share it, and some may still be to come.
                     since = change.rev - 1;
+                    if let Some(value) = change.value {
+                        cache.take(change.key, change.rev, value);
+                    }
                 }
                 Err(Error::Compacted { .. }) => {
-                    since = load(&cache, &*meta).await.unwrap_or(since);
+                    if let Some(store) = meta.upgrade() {
+                        since = load(&cache, &*store).await.unwrap_or(since);
+                    }
                     break;
                 }
                 Err(error) => {

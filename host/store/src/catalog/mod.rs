@@ -111,7 +111,7 @@ impl Catalog {
         let cache = Arc::new(Cache::default());
         let since = cache::load(&cache, &*meta).await?;
         let follower =
-            tokio::spawn(cache::follow(cache.clone(), meta.clone(), since)).abort_handle();
+            tokio::spawn(cache::follow(cache.clone(), Arc::downgrade(&meta), since)).abort_handle();
         Ok(Self(Arc::new(Inner {
             meta,
             clock,

@@ -154,16 +154,18 @@ impl JobStore for SqliteStore {
     async fn due_shards(&self) -> Result<Vec<Shard>> {
         let now = self.0.clock.now_ms();
         self.read(move |connection| {
+            // Steps through the index from one shard with jobs to the next.
             let mut select = connection.prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND shard = ?1 AND due_ms <= ?2)",
+                "WITH RECURSIVE waiting (shard) AS (
+                    SELECT min(shard) FROM jobs WHERE state = 0
+                    UNION ALL
+                    SELECT (SELECT min(shard) FROM jobs WHERE state = 0 AND shard > waiting.shard)
+                    FROM waiting WHERE waiting.shard IS NOT NULL)
+                 SELECT shard FROM waiting WHERE EXISTS
+                    (SELECT 1 FROM jobs WHERE state = 0 AND shard = waiting.shard AND due_ms <= ?1)",
             )?;
-            let mut due = Vec::new();
-            for shard in Shard::all() {
-                if select.query_row(params![shard.0, now], |row| row.get(0))? {
-                    due.push(shard);
-                }
-            }
-            Ok(due)
+            let shards = select.query_map([now], |row| row.get(0).map(Shard))?;
+            Ok(shards.collect::<rusqlite::Result<_>>()?)
         })
         .await
     }

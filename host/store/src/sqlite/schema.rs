@@ -17,6 +17,11 @@ const APPLICATION_ID: i32 = 0x4c59_444e;
 /// How long one process waits for another's transaction. Ours take milliseconds.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// Every commit is flushed before it is answered. The log is cut back after a large one.
+const PRAGMAS: &str =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
+    PRAGMA journal_size_limit = 16777216;";
+
 /// Version 1. Times are milliseconds since 1970. Deleted keys stay with no value until compaction, so that
 /// watchers learn of them. A job's `open_epoch` is the epoch of the attempt last started, while it runs.
 const TABLES: &str = "
@@ -64,6 +69,8 @@ pub(super) fn connect_to_read(path: &Path) -> Result<Connection, Failed> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
+    // KiB: the kernel has the pages anyway, and an idle node should be small.
+    connection.pragma_update(None, "cache_size", -512)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }
@@ -71,12 +78,7 @@ pub(super) fn connect_to_read(path: &Path) -> Result<Connection, Failed> {
 /// Sets the writer's connection up, and makes or checks the tables.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
     let failed = |error| sql_error(error, path, 0);
-    // Every commit is flushed before it is answered.
-    connection
-        .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;",
-        )
-        .map_err(failed)?;
+    connection.execute_batch(PRAGMAS).map_err(failed)?;
     if version(connection).map_err(failed)? == (APPLICATION_ID, VERSION) {
         return Ok(());
     }

@@ -259,6 +259,33 @@ async fn a_refused_commit_does_not_disturb_those_beside_it() {
     assert_eq!(revs.len(), 100);
 }
 
+/// One huge commit must not leave a huge log beside the database for good.
+#[tokio::test]
+async fn the_log_is_cut_back_after_a_large_commit() {
+    let (_dir, path) = database();
+    let store = open(&path).unwrap();
+    let log = || {
+        std::fs::metadata(path.with_extension("sqlite-wal"))
+            .unwrap()
+            .len()
+    };
+    store
+        .commit(
+            vec![],
+            vec![Write::Put("large".into(), vec![7; 40 << 20].into())],
+        )
+        .await
+        .unwrap();
+    assert!(log() > 40 << 20);
+    for n in 0..3 {
+        store
+            .commit(vec![], put(&format!("small {n}"), "1"))
+            .await
+            .unwrap();
+    }
+    assert!(log() <= 16 << 20);
+}
+
 /// A caller that went away must not take the claimed jobs with it.
 #[tokio::test]
 async fn a_claim_nobody_waited_for_is_given_back() {

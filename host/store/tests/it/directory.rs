@@ -148,6 +148,23 @@ async fn only_one_uploader_resumes() {
     assert_eq!(one.get(&digest).await.unwrap(), whole);
 }
 
+/// A client that lost its connection is back before the node has noticed; it must not start again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_just_being_dropped_is_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let blobs = open(dir.path());
+    for n in 0..20u8 {
+        let digest = Digest::of(&[n; 10]);
+        let mut first = blobs.upload(&digest, 10).await.unwrap();
+        first.write(vec![n; 4].into()).await.unwrap();
+        let (second, ()) = tokio::join!(blobs.upload(&digest, 10), async {
+            tokio::task::yield_now().await;
+            drop(first);
+        });
+        assert_eq!(second.unwrap().offset(), 4);
+    }
+}
+
 /// Files of a process that died are collected after the grace; files that are not ours never are.
 #[tokio::test]
 async fn collection_takes_leftovers_and_leaves_strangers() {
