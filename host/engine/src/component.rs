@@ -37,6 +37,8 @@ pub struct Prepared {
     pub load: Duration,
     /// Compiling, if it had to be.
     pub compile: Duration,
+    /// Bytes of the artifact.
+    pub artifact_bytes: u64,
 }
 
 /// What all handles of one component share.
@@ -250,10 +252,14 @@ where
         },
         load: started.elapsed().saturating_sub(artifact.compile_time),
         compile: artifact.compile_time,
+        artifact_bytes: artifact.bytes,
     };
     let fresh = Arc::new(Component {
         loaded: loaded.clone(),
-        prepared: Prepared::default(),
+        prepared: Prepared {
+            artifact_bytes: artifact.bytes,
+            ..Prepared::default()
+        },
     });
     engine.0.cache.insert(digest, fresh);
     Ok(Ready { loaded, prepared })

@@ -55,3 +55,6 @@ pub use output::{OutputBuffer, OutputChunk, OutputSink, OutputStream};
 pub use pool::PoolOptions;
 pub use session::{Session, SessionOptions};
 pub use streams::{Items, StreamItems};
+
+/// The version of wasmtime that guests run on: `48.0.8`.
+pub const WASMTIME_VERSION: &str = wasmtime::component::__internal::wasmtime_environ::VERSION;

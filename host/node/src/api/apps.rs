@@ -1,0 +1,223 @@
+//! `Apps`: names in an environment whose versions are immutable.
+
+use super::{Streamed, log_stream};
+use crate::calls::log;
+use crate::core::Core;
+use crate::deploy;
+use crate::error::Error;
+use crate::prepare;
+use crate::resolve::{digest_of, environment};
+use bytes::Bytes;
+use futures::StreamExt;
+use lydian_api::v1::apps_server::Apps;
+use lydian_api::v1::describe_request::Of;
+use lydian_api::v1::{self, app};
+use lydian_store::{App, AppState, Version};
+use lydian_value::Digest;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tonic::{Request, Response, Status};
+
+pub(crate) struct AppsService(pub(crate) Arc<Core>);
+
+#[tonic::async_trait]
+impl Apps for AppsService {
+    async fn deploy(
+        &self,
+        request: Request<v1::DeployRequest>,
+    ) -> Result<Response<v1::DeployResponse>, Status> {
+        Ok(Response::new(self.0.deploy(request.into_inner()).await?))
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListAppsRequest>,
+    ) -> Result<Response<v1::ListAppsResponse>, Status> {
+        let wanted = request.into_inner().environment;
+        let wanted = Some(wanted.as_str()).filter(|name| !name.is_empty());
+        let mut apps = Vec::new();
+        for app in self.0.store.catalog().apps(wanted) {
+            apps.push(self.app(&app).await);
+        }
+        Ok(Response::new(v1::ListAppsResponse { apps }))
+    }
+
+    async fn describe(
+        &self,
+        request: Request<v1::DescribeRequest>,
+    ) -> Result<Response<v1::DescribeResponse>, Status> {
+        let described = match request.into_inner().of {
+            Some(Of::App(reference)) => self.describe_app(&reference).await,
+            Some(Of::Component(raw)) => match digest_of("component", &raw) {
+                Ok(digest) => self.describe_component(digest, &Bytes::new(), None).await,
+                Err(error) => Err(error),
+            },
+            None => Err(Error::invalid("of", "names neither an app nor a component")),
+        };
+        Ok(Response::new(described?))
+    }
+
+    async fn history(
+        &self,
+        request: Request<v1::HistoryRequest>,
+    ) -> Result<Response<v1::HistoryResponse>, Status> {
+        let request = request.into_inner();
+        let environment = environment(&request.environment);
+        let app = self.0.resolver.existing(environment, &request.app)?;
+        let versions = self
+            .0
+            .store
+            .catalog()
+            .versions(environment, &request.app)
+            .await
+            .map_err(Error::from)?;
+        let versions = versions
+            .iter()
+            .map(|one| version(one, one.number == app.current.number))
+            .collect();
+        Ok(Response::new(v1::HistoryResponse { versions }))
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<v1::RollbackRequest>,
+    ) -> Result<Response<v1::DeployResponse>, Status> {
+        Ok(Response::new(self.0.rollback(request.into_inner()).await?))
+    }
+
+    async fn stop(
+        &self,
+        request: Request<v1::StopRequest>,
+    ) -> Result<Response<v1::StopResponse>, Status> {
+        let request = request.into_inner();
+        let environment = environment(&request.environment);
+        let app = self.0.resolver.existing(environment, &request.app)?;
+        let live = self.0.resolver.live(&app);
+        self.0
+            .store
+            .catalog()
+            .stop(environment, &request.app)
+            .await
+            .map_err(Error::from)?;
+        Ok(Response::new(v1::StopResponse {
+            calls_running: live.running.load(Ordering::Relaxed),
+        }))
+    }
+
+    type LogsStream = Streamed<v1::LogChunk>;
+
+    async fn logs(
+        &self,
+        request: Request<v1::AppLogsRequest>,
+    ) -> Result<Response<Self::LogsStream>, Status> {
+        let request = request.into_inner();
+        let reference = request
+            .app
+            .ok_or_else(|| Error::invalid("app", "is missing"))?;
+        let app = self
+            .0
+            .resolver
+            .existing(environment(&reference.environment), &reference.app)?;
+        let log = self.0.resolver.live(&app).log.clone();
+        let function = request.function;
+        let keep = move |chunk: &v1::LogChunk| function.is_empty() || chunk.function == function;
+        let mut follower = log.follow();
+        let mut first: Vec<_> = follower
+            .ready()
+            .unwrap_or_default()
+            .into_iter()
+            .filter(&keep)
+            .collect();
+        if request.tail_lines > 0 {
+            first = log::tail(first, request.tail_lines as usize);
+        }
+        Ok(Response::new(
+            log_stream(request.follow.then_some(follower), first, keep).boxed(),
+        ))
+    }
+
+    async fn environments(
+        &self,
+        _: Request<v1::EnvironmentsRequest>,
+    ) -> Result<Response<v1::EnvironmentsResponse>, Status> {
+        let environments = self.0.store.catalog().environments();
+        Ok(Response::new(v1::EnvironmentsResponse { environments }))
+    }
+}
+
+impl AppsService {
+    async fn describe_app(&self, reference: &v1::AppRef) -> Result<v1::DescribeResponse, Error> {
+        let environment = environment(&reference.environment);
+        let app = self.0.resolver.existing(environment, &reference.app)?;
+        let version = match reference.version {
+            0 => app.current.clone(),
+            number => {
+                self.0
+                    .store
+                    .catalog()
+                    .version(environment, &reference.app, number)
+                    .await?
+            }
+        };
+        let shown = self.app(&app).await;
+        self.describe_component(version.component, &version.manifest, Some(shown))
+            .await
+    }
+
+    async fn describe_component(
+        &self,
+        digest: Digest,
+        manifest: &Bytes,
+        app: Option<v1::App>,
+    ) -> Result<v1::DescribeResponse, Error> {
+        let core = &self.0;
+        let size = core
+            .store
+            .blobs()
+            .size(&digest)
+            .await?
+            .ok_or(Error::ComponentNotFound { digest })?;
+        let component = prepare::component(&core.engine, &core.store, digest).await?;
+        let interface = component.interface();
+        let parsed = crate::manifest::Manifest::parse(manifest)?;
+        Ok(v1::DescribeResponse {
+            app,
+            functions: deploy::functions(interface, &parsed, &core.limits()),
+            imports: interface.imports.clone(),
+            wit: interface.wit.clone(),
+            manifest: manifest.clone(),
+            component_bytes: size,
+        })
+    }
+
+    async fn app(&self, app: &Arc<App>) -> v1::App {
+        v1::App {
+            environment: app.environment.clone(),
+            name: app.name.clone(),
+            state: match app.state {
+                AppState::Deployed => app::State::Deployed,
+                AppState::Stopped => app::State::Stopped,
+            }
+            .into(),
+            version: app.current.number,
+            component: Bytes::copy_from_slice(app.current.component.as_bytes()),
+            deployed_at_ms: app.current.deployed_at_ms,
+            functions: self.0.functions_of(app.current.component).await,
+            calls_running: self.0.resolver.live(app).running.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn version(version: &Version, current: bool) -> v1::Version {
+    v1::Version {
+        version: version.number,
+        component: Bytes::copy_from_slice(version.component.as_bytes()),
+        manifest_digest: Bytes::copy_from_slice(version.manifest_digest.as_bytes()),
+        deployed_at_ms: version.deployed_at_ms,
+        message: version.message.clone(),
+        commit: version.commit.clone(),
+        client: version.client.clone(),
+        rolled_back_to: version.rolled_back_to.unwrap_or_default(),
+        current,
+    }
+}

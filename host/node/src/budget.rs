@@ -1,0 +1,212 @@
+//! The bytes of requests that the node holds at one time.
+//!
+//! The payload limit bounds one call; this bounds the sum of what was received and not yet done with.
+//! Requests are charged before they are read from the network ([`crate::api::payload`]) and wait for room.
+//! Small messages are free: their number is bounded by the connections and the queue, and the common call
+//! must not take a lock for them. Results are the engine's to bound, which makes them.
+
+use crate::error::Error;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Charges below this are free.
+pub(crate) const FREE_BYTES: u64 = 16 << 10;
+
+/// Longest wait for room: as long as sending a full payload again would take on a slow line.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// The node's payload bytes. Clones share them.
+#[derive(Clone)]
+pub(crate) struct ByteBudget(Arc<Inner>);
+
+struct Inner {
+    limit: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    used: u64,
+    /// First come, first served: a large request is not starved by small ones.
+    line: VecDeque<(u64, oneshot::Sender<Charge>)>,
+}
+
+/// Bytes accounted for until dropped.
+pub(crate) struct Charge {
+    budget: Option<ByteBudget>,
+    bytes: u64,
+}
+
+impl Charge {
+    /// What is too small to count.
+    pub(crate) const FREE: Self = Self {
+        budget: None,
+        bytes: 0,
+    };
+}
+
+/// The room taken for one request. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Held(Arc<Mutex<Option<Charge>>>);
+
+impl Held {
+    /// Takes the current message's room over.
+    pub(crate) fn take(&self) -> Charge {
+        self.0.lock().take().unwrap_or(Charge::FREE)
+    }
+
+    pub(crate) fn put(&self, charge: Charge) {
+        let before = self.0.lock().replace(charge);
+        // Its destructor wakes others and must not run under the lock.
+        drop(before);
+    }
+}
+
+impl ByteBudget {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self(Arc::new(Inner {
+            limit,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Waits for room for `bytes`. A request larger than the whole budget is let in when nothing else is:
+    /// whether it is too large is for the payload limit to say.
+    ///
+    /// # Errors
+    /// [`Error::PayloadBudget`] when there was no room in time.
+    pub(crate) async fn charge(&self, bytes: u64) -> Result<Charge, Error> {
+        if bytes < FREE_BYTES {
+            return Ok(Charge::FREE);
+        }
+        let turn = {
+            let mut state = self.0.state.lock();
+            state.line.retain(|(_, waiting)| !waiting.is_closed());
+            if state.line.is_empty() && self.fits(&state, bytes) {
+                state.used += bytes;
+                return Ok(self.granted(bytes));
+            }
+            let (sender, turn) = oneshot::channel();
+            state.line.push_back((bytes, sender));
+            turn
+        };
+        match tokio::time::timeout(MAX_WAIT, turn).await {
+            Ok(Ok(charge)) => Ok(charge),
+            _ => Err(Error::PayloadBudget {
+                bytes,
+                limit: self.0.limit,
+            }),
+        }
+    }
+
+    /// Bytes accounted for now.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> u64 {
+        self.0.state.lock().used
+    }
+
+    fn fits(&self, state: &State, bytes: u64) -> bool {
+        state.used == 0 || state.used.saturating_add(bytes) <= self.0.limit
+    }
+
+    fn granted(&self, bytes: u64) -> Charge {
+        Charge {
+            budget: Some(self.clone()),
+            bytes,
+        }
+    }
+
+    fn release(&self, bytes: u64) {
+        self.0.state.lock().used -= bytes;
+        while let Some((bytes, next)) = self.next_that_fits() {
+            // Whoever gave up hands the charge back in the error; dropping it whole would come back here
+            // and recurse once per abandoned request.
+            if let Err(mut charge) = next.send(self.granted(bytes)) {
+                charge.budget = None;
+                self.0.state.lock().used -= bytes;
+            }
+        }
+    }
+
+    fn next_that_fits(&self) -> Option<(u64, oneshot::Sender<Charge>)> {
+        let mut state = self.0.state.lock();
+        while state
+            .line
+            .front()
+            .is_some_and(|(_, waiting)| waiting.is_closed())
+        {
+            state.line.pop_front();
+        }
+        let bytes = state.line.front()?.0;
+        if !self.fits(&state, bytes) {
+            return None;
+        }
+        state.used += bytes;
+        state.line.pop_front()
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if let Some(budget) = self.budget.take() {
+            budget.release(self.bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[tokio::test]
+    async fn the_sum_of_large_payloads_is_bounded() {
+        let budget = ByteBudget::new(10 * MIB);
+        let first = budget.charge(6 * MIB).await.unwrap();
+        let second = budget.charge(6 * MIB);
+        tokio::pin!(second);
+        assert!(futures::poll!(&mut second).is_pending());
+        drop(first);
+        let second = second.await.unwrap();
+        assert_eq!(budget.used(), 6 * MIB);
+        drop(second);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_room_is_refused_in_time() {
+        let budget = ByteBudget::new(MIB);
+        let held = budget.charge(MIB).await.unwrap();
+        assert!(matches!(
+            budget.charge(MIB).await,
+            Err(Error::PayloadBudget { .. })
+        ));
+        drop(held);
+        assert!(budget.charge(MIB).await.is_ok());
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn abandoned_requests_keep_no_bytes() {
+        let budget = ByteBudget::new(MIB);
+        let held = budget.charge(MIB).await.unwrap();
+        for _ in 0..50 {
+            let mut waiting = Box::pin(budget.charge(MIB));
+            assert!(futures::poll!(&mut waiting).is_pending());
+        }
+        drop(held);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_request_over_the_whole_budget_runs_alone() {
+        let budget = ByteBudget::new(MIB);
+        let charge = budget.charge(4 * MIB).await.unwrap();
+        assert_eq!(budget.used(), 4 * MIB);
+        drop(charge);
+    }
+}

@@ -1,0 +1,278 @@
+//! One call, one answer: resolve, check, admit, run, record. No database on the way.
+
+use crate::admission::Slot;
+use crate::calls::record::{Call, Kind, NewCall};
+use crate::convert;
+use crate::core::Core;
+use crate::error::Error;
+use crate::resolve::Resolved;
+use bytes::Bytes;
+use lydian_api::v1;
+use lydian_engine::{
+    Failure, FailureKind, Invocation, Limits, Outcome, OutputChunk, OutputSink, OutputStream, Usage,
+};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Calls may nest this deep: A calls B calls A … ends here.
+pub(crate) const MAX_DEPTH: u32 = 16;
+
+/// A request that may run: its function is there, and its limits are decided.
+pub(crate) struct Checked {
+    pub(crate) target: Arc<Resolved>,
+    pub(crate) limits: Limits,
+}
+
+/// A call that has begun. Dropped before its end, it is cancelled and recorded as such.
+pub(crate) struct Running {
+    pub(crate) call: Arc<Call>,
+    core: Arc<Core>,
+}
+
+impl Core {
+    /// `Calls.Invoke`.
+    pub(crate) async fn invoke(
+        self: &Arc<Self>,
+        request: v1::InvokeRequest,
+    ) -> Result<v1::InvokeResponse, Error> {
+        let checked = self
+            .check(request.target.as_ref(), request.limits.as_ref())
+            .await?;
+        let args = checked.arguments(request.args)?;
+        let running = self.begin(Kind::Invoke, &checked, 1);
+        let printed = request.want_output.then(Captured::default);
+        let outcome = match checked.refusal(&args, request.depth) {
+            Some(failure) => running.refused(failure),
+            None => match running.slot().await? {
+                Ok(slot) => {
+                    let sink = running.sink(printed.clone());
+                    let outcome = self.engine.invoke(running.invocation(args, sink)).await;
+                    running.ended(outcome, slot)
+                }
+                Err(failure) => running.refused(failure),
+            },
+        };
+        let (stdout, stderr) = printed.map(|printed| printed.take()).unwrap_or_default();
+        Ok(v1::InvokeResponse {
+            call: running.call.id.to_string(),
+            outcome: Some(convert::outcome(outcome)),
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Finds what a request names and decides its limits: the deployment's, else the node's, lowered by the
+    /// caller's.
+    pub(crate) async fn check(
+        &self,
+        target: Option<&v1::Target>,
+        limits: Option<&v1::Limits>,
+    ) -> Result<Checked, Error> {
+        let target = self.resolver.function(target).await?;
+        Ok(self.limited(target, limits))
+    }
+
+    /// A function with the limits one caller's calls of it have.
+    pub(crate) fn limited(&self, target: Arc<Resolved>, limits: Option<&v1::Limits>) -> Checked {
+        let deployed = target
+            .limits
+            .or(&self.options.limits)
+            .or(&Limits::default());
+        let limits = limits.map_or(deployed, |limits| {
+            deployed.lowered_by(&convert::limits_from(limits))
+        });
+        Checked { target, limits }
+    }
+
+    /// Records that a call begins.
+    pub(crate) fn begin(self: &Arc<Self>, kind: Kind, checked: &Checked, attempt: u32) -> Running {
+        let id = self.ids.next(crate::clock::now_ms());
+        self.begin_as(id, kind, checked, attempt)
+    }
+
+    /// As [`Core::begin`], under an id the call has already.
+    pub(crate) fn begin_as(
+        self: &Arc<Self>,
+        id: crate::calls::id::CallId,
+        kind: Kind,
+        checked: &Checked,
+        attempt: u32,
+    ) -> Running {
+        let call = Arc::new(Call::new(NewCall {
+            id,
+            kind,
+            target: checked.target.clone(),
+            limits: checked.limits,
+            attempt,
+            log_bytes: self.options.call_log_bytes,
+        }));
+        self.recent.add(call.clone());
+        call.target.live.running.fetch_add(1, Ordering::Relaxed);
+        Running {
+            call,
+            core: self.clone(),
+        }
+    }
+}
+
+impl Checked {
+    /// The arguments, checked against the function's type before anything is taken for them.
+    pub(crate) fn arguments(&self, args: Bytes) -> Result<Bytes, Error> {
+        let bounds = lydian_value::Limits {
+            bytes: args.len().max(1),
+            ..lydian_value::Limits::default()
+        };
+        match self.target.ty().check_args(&args, &bounds) {
+            Ok(()) => Ok(args),
+            Err(error) => Err(Error::Arguments {
+                error,
+                signature: format!("{}: {}", self.target.name(), self.target.ty().signature()),
+            }),
+        }
+    }
+
+    /// Why the call fails without a sandbox, if it does.
+    pub(crate) fn refusal(&self, args: &Bytes, depth: u32) -> Option<Failure> {
+        let name = self.target.name();
+        if depth > MAX_DEPTH {
+            let text = format!("function `{name}` was called over {MAX_DEPTH} calls deep");
+            return Some(
+                Failure::new(FailureKind::Depth, text)
+                    .hint("look for functions that call each other in a circle"),
+            );
+        }
+        let limit = self.limits.payload_bytes;
+        if args.len() as u64 > limit {
+            let text = format!(
+                "the arguments of `{name}` take {} bytes, over the limit of {limit} bytes",
+                args.len()
+            );
+            return Some(
+                Failure::new(FailureKind::Payload, text)
+                    .hint("deploy with a larger `payload`, or send less"),
+            );
+        }
+        None
+    }
+}
+
+impl Running {
+    /// Waits for a sandbox; a call that is cancelled in line fails without one.
+    pub(crate) async fn slot(&self) -> Result<Result<Slot, Failure>, Error> {
+        tokio::select! {
+            biased;
+            slot = self.core.admission.slot(self.call.target.tenant) => slot.map(Ok).inspect_err(|error| {
+                let failure = Failure::new(FailureKind::Interrupted, error.to_string());
+                self.call.finished(Usage::default(), Some(failure));
+            }),
+            () = self.call.cancel.cancelled() => {
+                let text = format!("function `{}` was cancelled while it waited for a sandbox", self.call.target.name());
+                Ok(Err(Failure::new(FailureKind::Cancelled, text)))
+            }
+        }
+    }
+
+    /// What the engine is asked to run.
+    pub(crate) fn invocation(&self, args: Bytes, output: OutputSink) -> Invocation {
+        self.call.started();
+        invocation(&self.call, args, output)
+    }
+
+    /// Where the guest's output goes: the call's and the app's log, and `captured` when the caller wants it.
+    pub(crate) fn sink(&self, captured: Option<Captured>) -> OutputSink {
+        let call = self.call.clone();
+        OutputSink::new(move |chunk| {
+            if let Some(captured) = &captured {
+                captured.push(&chunk);
+            }
+            call.printed(chunk);
+        })
+    }
+
+    /// Records how the call ended, and gives its slot on.
+    pub(crate) fn ended(&self, mut outcome: Outcome, slot: Slot) -> Outcome {
+        outcome.usage.queue += slot.queued;
+        drop(slot);
+        if let Err(failure) = &mut outcome.result
+            && failure.kind == FailureKind::Cancelled
+            && self.call.is_interrupted()
+        {
+            *failure = interrupted(self.call.target.name());
+        }
+        self.call
+            .finished(outcome.usage, outcome.result.as_ref().err().cloned());
+        outcome
+    }
+
+    /// Records that the call failed before it had a sandbox.
+    pub(crate) fn refused(&self, failure: Failure) -> Outcome {
+        self.call.finished(Usage::default(), Some(failure.clone()));
+        Outcome {
+            result: Err(failure),
+            usage: Usage::default(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.call.running() {
+            self.call.cancel.cancel();
+            let text = format!(
+                "function `{}` was cancelled: its caller went away",
+                self.call.target.name()
+            );
+            self.call.finished(
+                Usage::default(),
+                Some(Failure::new(FailureKind::Cancelled, text)),
+            );
+        }
+        self.call
+            .target
+            .live
+            .running
+            .fetch_sub(1, Ordering::Relaxed);
+        self.core.recent.ended(&self.call);
+    }
+}
+
+/// The failure of a call that the node stopped under.
+pub(crate) fn interrupted(function: &str) -> Failure {
+    Failure::new(
+        FailureKind::Interrupted,
+        format!("function `{function}` was interrupted: the node stopped"),
+    )
+    .hint("call it again")
+}
+
+/// What the engine is asked to run for one input of a call.
+pub(crate) fn invocation(call: &Call, args: Bytes, output: OutputSink) -> Invocation {
+    Invocation {
+        function: call.target.function.clone(),
+        args,
+        limits: call.limits,
+        grants: call.target.grants.clone(),
+        output,
+        cancel: call.cancel.child_token(),
+    }
+}
+
+/// Output kept for the caller; the output limit bounds it.
+#[derive(Clone, Default)]
+pub(crate) struct Captured(Arc<Mutex<(Vec<u8>, Vec<u8>)>>);
+
+impl Captured {
+    fn push(&self, chunk: &OutputChunk) {
+        let mut kept = self.0.lock();
+        match chunk.stream {
+            OutputStream::Stdout => kept.0.extend_from_slice(&chunk.data),
+            OutputStream::Stderr => kept.1.extend_from_slice(&chunk.data),
+        }
+    }
+
+    fn take(&self) -> (Bytes, Bytes) {
+        let (stdout, stderr) = std::mem::take(&mut *self.0.lock());
+        (stdout.into(), stderr.into())
+    }
+}

@@ -1,0 +1,167 @@
+//! Many inputs, many results, over one stream with credits; flat memory whatever their number.
+//!
+//! ```text
+//! client --inputs within credit--> reader --+            +--> writer --results, credit--> client
+//!                                           v            |
+//!                                        board: queue, running, finished (window)
+//!                                           ^            |
+//!                                           +-- workers -+   one sandbox each, input after input
+//! ```
+//!
+//! - The **window** bounds inputs that were granted and whose results were not yet sent: queued, running,
+//!   and held back for order. Sending results grants as many inputs again. Bytes are granted apart.
+//! - A **worker** is a task that takes inputs one after the other and ends when there are none; no task, timer or
+//!   message is made per input. Workers begin at twice the processors and double while inputs wait and too few
+//!   finish, so sandboxes that sleep are joined by others while sandboxes that compute are not, up to the bound.
+//! - Finished results over [`RESULT_BYTES`] stop workers from taking inputs until the client reads. Inputs
+//!   are taken in order, so the one everything waits for is never the one held back.
+//! - The first failure stops the map unless errors are returned: inputs after it are not taken, and in
+//!   order those before it are still answered.
+//!
+//! Not here: admission between maps and others ([`crate::admission`]), what one input may use.
+
+mod board;
+mod reader;
+mod worker;
+mod writer;
+
+use crate::budget::Held;
+use crate::calls::invoke::{Checked, Running};
+use crate::calls::record::{Call, Kind};
+use crate::core::Core;
+use crate::error::Error;
+use board::Board;
+use futures::Stream;
+use lydian_api::v1::{MapDone, MapOpen, MapRequest, MapResponse};
+use lydian_engine::{Failure, FailureKind, OutputSink};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tonic::Status;
+
+/// Inputs granted beyond those answered: what 10 ms of the fastest guests use up.
+pub(crate) const WINDOW_INPUTS: u64 = 8_192;
+
+/// Results that may wait for the client.
+pub(crate) const RESULT_BYTES: u64 = 32 << 20;
+
+/// Sandboxes a map gets when it does not say, per processor: enough to cover waits of a guest that mostly computes.
+const DEFAULT_PARALLEL_PER_THREAD: usize = 16;
+
+/// What reader, workers and writer of one map share.
+pub(crate) struct Map {
+    core: Arc<Core>,
+    call: Arc<Call>,
+    checked: Checked,
+    depth: u32,
+    board: Board,
+    /// Told when there is something to send: results, room, the end.
+    news: Notify,
+    sink: OutputSink,
+    /// Whether someone looks after the number of workers already.
+    growing: AtomicBool,
+    /// Why the map ends without an end, if it does.
+    broken: Mutex<Option<Status>>,
+}
+
+/// Ends the map when the client lets go of it.
+struct Guard {
+    map: Arc<Map>,
+    reader: AbortHandle,
+    // Recorded as ended, or as cancelled, when dropped.
+    _running: Running,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.reader.abort();
+        self.map.board.stop();
+        self.map.call.cancel.cancel();
+    }
+}
+
+impl Core {
+    /// `Calls.Map`, from its first message on. `inputs` are the messages that follow it,
+    /// and `room` what each of them takes of the byte budget.
+    pub(crate) async fn map<I>(
+        self: &Arc<Self>,
+        open: MapOpen,
+        inputs: I,
+        room: Held,
+    ) -> Result<impl Stream<Item = Result<MapResponse, Status>> + Send + use<I>, Error>
+    where
+        I: Stream<Item = Result<MapRequest, Status>> + Send + Unpin + 'static,
+    {
+        let checked = self
+            .check(open.target.as_ref(), open.limits.as_ref())
+            .await?;
+        let running = self.begin(Kind::Map, &checked, 1);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let wanted = match open.max_parallel as usize {
+            0 => threads * DEFAULT_PARALLEL_PER_THREAD,
+            wanted => wanted,
+        };
+        let most = wanted.clamp(1, self.admission.max());
+        // One payload always fits, or an input of the permitted size could never be sent.
+        let window_bytes = self
+            .options
+            .map_window_bytes
+            .max(checked.limits.payload_bytes);
+        let map = Arc::new(Map {
+            call: running.call.clone(),
+            sink: running.sink(None),
+            board: Board::new(board::Rules {
+                ordered: open.ordered,
+                return_errors: open.return_errors,
+                window_inputs: WINDOW_INPUTS,
+                window_bytes,
+                workers: ((threads * 2).min(most), most),
+            }),
+            depth: open.depth,
+            growing: AtomicBool::new(false),
+            news: Notify::new(),
+            broken: Mutex::new(None),
+            core: self.clone(),
+            checked,
+        });
+        let reader = tokio::spawn(reader::read(map.clone(), inputs, room)).abort_handle();
+        Ok(writer::responses(Guard {
+            map,
+            reader,
+            _running: running,
+        }))
+    }
+}
+
+impl Map {
+    /// Ends the map with a status: its client broke the rules, or is gone.
+    fn fail(&self, status: Status) {
+        self.board.stop();
+        self.call.cancel.cancel();
+        self.broken.lock().get_or_insert(status);
+    }
+
+    fn failed(&self) -> Option<Status> {
+        self.broken.lock().take()
+    }
+
+    /// The failure that the call as a whole is remembered with.
+    fn ending(&self, done: &MapDone) -> Option<Failure> {
+        let name = self.checked.target.name();
+        if self.call.cancel.is_cancelled() {
+            return Some(Failure::new(
+                FailureKind::Cancelled,
+                format!("the map over `{name}` was cancelled"),
+            ));
+        }
+        let (failed, all) = (done.failed, done.failed + done.succeeded);
+        (failed > 0).then(|| {
+            Failure::new(
+                FailureKind::Trap,
+                format!("{failed} of {all} inputs of `{name}` failed"),
+            )
+        })
+    }
+}

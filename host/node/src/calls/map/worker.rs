@@ -1,0 +1,113 @@
+//! Workers: tasks that run inputs one after the other, each in a fresh sandbox.
+
+use super::Map;
+use super::board::Input;
+use crate::admission::Slot;
+use crate::calls::invoke::invocation;
+use crate::error::Error;
+use lydian_engine::{Failure, FailureKind, Outcome, Usage};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often it is looked whether more workers would help.
+const GROW_EVERY: Duration = Duration::from_millis(20);
+
+/// Pause of a map that found the node's lines full.
+const FULL_PAUSE: Duration = Duration::from_millis(50);
+
+/// Starts the workers that the inputs in line call for.
+pub(super) fn hire(map: &Arc<Map>) {
+    let count = map.board.hire();
+    for _ in 0..count {
+        // On the threads that run guests, so that no input changes threads on its way.
+        map.core.engine.spawn(work(map.clone()));
+    }
+    if count > 0 && !map.growing.swap(true, Ordering::AcqRel) {
+        tokio::spawn(look_after(map.clone()));
+    }
+}
+
+async fn look_after(map: Arc<Map>) {
+    loop {
+        tokio::time::sleep(GROW_EVERY).await;
+        if !map.board.grow() {
+            map.growing.store(false, Ordering::Release);
+            return;
+        }
+        hire(&map);
+    }
+}
+
+async fn work(map: Arc<Map>) {
+    let mut slot = None;
+    let mut finished = None;
+    loop {
+        let had_result = finished.is_some();
+        let next = map.board.exchange(finished.take());
+        if had_result {
+            map.news.notify_one();
+        }
+        let Some(input) = next else { return };
+        slot = match admitted(&map, slot).await {
+            Ok(slot) => Some(slot),
+            Err(error) => return retreat(&map, input, error),
+        };
+        map.call.started();
+        let outcome = run(&map, &input).await;
+        finished = Some((input, outcome));
+    }
+}
+
+/// A slot for the next sandbox: the one held, unless others wait for it.
+async fn admitted(map: &Map, slot: Option<Slot>) -> Result<Slot, Error> {
+    let (admission, tenant) = (&map.core.admission, map.checked.target.tenant);
+    let mut admitted = match slot {
+        Some(slot) => admission.pass(slot, tenant).await,
+        None => admission.slot(tenant).await,
+    };
+    // A map has inputs enough to keep trying where a single call gives up.
+    while matches!(
+        admitted,
+        Err(Error::NoSandbox { .. } | Error::QueueFull { .. })
+    ) {
+        tokio::time::sleep(FULL_PAUSE).await;
+        admitted = admission.slot(tenant).await;
+    }
+    admitted
+}
+
+/// The node takes no more: what other workers hold slots for goes on, and the last one ends the map.
+fn retreat(map: &Map, input: Input, error: Error) {
+    map.board.give_back(input);
+    let text = format!("the map was interrupted: {error}");
+    map.board
+        .cut(Failure::new(FailureKind::Interrupted, text).hint("run the remaining inputs again"));
+    map.news.notify_one();
+}
+
+async fn run(map: &Map, input: &Input) -> Outcome {
+    let refusal = match map.checked.arguments(input.args.clone()) {
+        Ok(args) => map.checked.refusal(&args, map.depth),
+        Err(error) => {
+            let hints = error.detail().hints;
+            let failure = Failure::new(
+                FailureKind::Arguments,
+                format!("input {}: {error}", input.index),
+            );
+            Some(hints.into_iter().fold(failure, Failure::hint))
+        }
+    };
+    match refusal {
+        Some(failure) => Outcome {
+            result: Err(failure),
+            usage: Usage::default(),
+        },
+        None => {
+            map.core
+                .engine
+                .invoke(invocation(&map.call, input.args.clone(), map.sink.clone()))
+                .await
+        }
+    }
+}

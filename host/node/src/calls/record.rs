@@ -1,0 +1,187 @@
+//! One call as others see it: what runs, since when, how it ended, and how to stop it.
+
+use crate::calls::id::CallId;
+use crate::calls::log::{self, LogRing};
+use crate::clock::now_ms;
+use crate::resolve::Resolved;
+use bytes::Bytes;
+use lydian_api::v1::{call_info, log_chunk};
+use lydian_engine::{Failure, FailureKind, Limits, OutputChunk, OutputStream, Usage};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use call_info::{Kind, State};
+
+/// A call on this node, running or remembered.
+pub(crate) struct Call {
+    pub(crate) id: CallId,
+    pub(crate) kind: Kind,
+    pub(crate) target: Arc<Resolved>,
+    pub(crate) limits: Limits,
+    pub(crate) created_at_ms: u64,
+    /// From 1; above it only for a durable call that was started before.
+    pub(crate) attempt: u32,
+    /// Stops this call's sandboxes and no others.
+    pub(crate) cancel: CancellationToken,
+    log_bytes: usize,
+    log: OnceLock<Arc<LogRing>>,
+    progress: Mutex<Progress>,
+    over: Notify,
+    /// The node stopped under the call.
+    interrupted: AtomicBool,
+}
+
+/// How far a call has come.
+#[derive(Clone)]
+pub(crate) struct Progress {
+    pub(crate) state: State,
+    pub(crate) started_at_ms: u64,
+    pub(crate) finished_at_ms: u64,
+    pub(crate) usage: Usage,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// What a new call is made of.
+pub(crate) struct NewCall {
+    pub(crate) id: CallId,
+    pub(crate) kind: Kind,
+    pub(crate) target: Arc<Resolved>,
+    pub(crate) limits: Limits,
+    pub(crate) attempt: u32,
+    pub(crate) log_bytes: usize,
+}
+
+impl Call {
+    pub(crate) fn new(new: NewCall) -> Self {
+        Self {
+            id: new.id,
+            kind: new.kind,
+            target: new.target,
+            limits: new.limits,
+            created_at_ms: now_ms(),
+            attempt: new.attempt,
+            cancel: CancellationToken::new(),
+            log_bytes: new.log_bytes,
+            log: OnceLock::new(),
+            over: Notify::new(),
+            interrupted: AtomicBool::new(false),
+            progress: Mutex::new(Progress {
+                state: State::Queued,
+                started_at_ms: 0,
+                finished_at_ms: 0,
+                usage: Usage::default(),
+                failure: None,
+            }),
+        }
+    }
+
+    /// Marks that a sandbox was given to the call.
+    pub(crate) fn started(&self) {
+        let mut progress = self.progress.lock();
+        if progress.state == State::Queued {
+            progress.state = State::Running;
+            progress.started_at_ms = now_ms();
+        }
+    }
+
+    /// Marks the end, once; what comes later changes nothing.
+    pub(crate) fn finished(&self, usage: Usage, failure: Option<Failure>) {
+        let mut progress = self.progress.lock();
+        if !progress.running() {
+            return;
+        }
+        progress.state = match &failure {
+            None => State::Succeeded,
+            Some(failure) if failure.kind == FailureKind::Cancelled => State::Cancelled,
+            Some(_) => State::Failed,
+        };
+        progress.finished_at_ms = now_ms();
+        progress.usage = usage;
+        progress.failure = failure;
+        drop(progress);
+        self.over.notify_waiters();
+        if let Some(log) = self.log.get() {
+            log.close();
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.lock().clone()
+    }
+
+    /// Whether the call has not ended.
+    pub(crate) fn running(&self) -> bool {
+        self.progress.lock().running()
+    }
+
+    /// Stops the call because the node stops.
+    pub(crate) fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::Relaxed);
+        self.cancel.cancel();
+    }
+
+    /// Whether the node stopped under the call.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Returns once the call has ended.
+    pub(crate) async fn ended(&self) {
+        let mut over = std::pin::pin!(self.over.notified());
+        // Registered before looking, so an end in between is not missed.
+        over.as_mut().enable();
+        if self.running() {
+            over.await;
+        }
+    }
+
+    /// The call's log, made when first asked for: most calls print nothing.
+    pub(crate) fn log(&self) -> &Arc<LogRing> {
+        let log = self
+            .log
+            .get_or_init(|| Arc::new(LogRing::new(self.log_bytes)));
+        // Whoever asks after the end must not wait for more; closing twice is harmless.
+        if !self.running() {
+            log.close();
+        }
+        log
+    }
+
+    /// The call's log, if anything was printed or anyone asked.
+    pub(crate) fn log_if_any(&self) -> Option<&Arc<LogRing>> {
+        self.log.get()
+    }
+
+    /// Keeps what the guest printed, for the call and for its app.
+    pub(crate) fn printed(&self, output: OutputChunk) {
+        let source = match output.stream {
+            OutputStream::Stdout => log_chunk::Source::Stdout,
+            OutputStream::Stderr => log_chunk::Source::Stderr,
+        };
+        let function = self.target.name();
+        let mut chunk = log::chunk(
+            &self.id.to_string(),
+            function,
+            source,
+            output.data,
+            now_ms(),
+        );
+        chunk.truncated = output.truncated;
+        if chunk.data.is_empty() && chunk.truncated {
+            chunk.source = log_chunk::Source::System.into();
+            chunk.data = Bytes::from_static(b"(output limit reached: the rest was dropped)\n");
+        }
+        self.target.live.log.push(chunk.clone());
+        self.log().push(chunk);
+    }
+}
+
+impl Progress {
+    fn running(&self) -> bool {
+        matches!(self.state, State::Queued | State::Running)
+    }
+}

@@ -1,0 +1,182 @@
+//! One call with what happens on the way: its start, its output, the items of its streams.
+
+use crate::admission::Slot;
+use crate::calls::invoke::Running;
+use crate::calls::log::Follower;
+use crate::calls::record::Kind;
+use crate::convert;
+use crate::core::Core;
+use crate::error::Error;
+use lydian_api::v1::{self, LogChunk, RunEvent, Started, run_event::Event};
+use lydian_engine::{Invocation, Items, Outcome, Run, StreamItems};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Events made ahead of a slow reader. Output waits in the call's bounded log, not here.
+const EVENTS_AHEAD: usize = 16;
+
+/// The events of one call; dropping it cancels the call.
+pub(crate) type Events = mpsc::Receiver<RunEvent>;
+
+/// The reader is gone.
+struct Gone;
+
+impl Core {
+    /// `Calls.Run`.
+    pub(crate) async fn run(self: &Arc<Self>, request: v1::InvokeRequest) -> Result<Events, Error> {
+        let checked = self
+            .check(request.target.as_ref(), request.limits.as_ref())
+            .await?;
+        let args = checked.arguments(request.args)?;
+        let running = self.begin(Kind::Invoke, &checked, 1);
+        let (events, reader) = mpsc::channel(EVENTS_AHEAD);
+        let teller = Teller {
+            log: running.call.log().follow(),
+            events,
+        };
+        if let Some(failure) = checked.refusal(&args, request.depth) {
+            teller.refuse(running.refused(failure));
+            return Ok(reader);
+        }
+        let slot = match running.slot().await? {
+            Ok(slot) => slot,
+            Err(failure) => {
+                teller.refuse(running.refused(failure));
+                return Ok(reader);
+            }
+        };
+        let sink = running.sink(None);
+        let invocation = running.invocation(args, sink);
+        tokio::spawn(tell(self.clone(), running, invocation, slot, teller));
+        Ok(reader)
+    }
+}
+
+/// Carries the call out and tells its reader; ends, and the call with it, when the reader is gone.
+async fn tell(
+    core: Arc<Core>,
+    running: Running,
+    invocation: Invocation,
+    slot: Slot,
+    mut teller: Teller,
+) {
+    let call = running.call.id.to_string();
+    let start = convert::start(running.call.target.start).into();
+    if teller
+        .send(Event::Started(Started { call, start }))
+        .await
+        .is_err()
+    {
+        return;
+    }
+    let Ok(Run { outcome, items }) = teller.while_running(core.engine.run(invocation)).await else {
+        return;
+    };
+    let Some(items) = items else {
+        let outcome = running.ended(outcome, slot);
+        let _ = teller.last(outcome).await;
+        return;
+    };
+    // The sandbox lives on while its streams are read, so the call has not ended yet.
+    let (usage, failure) = (outcome.usage, outcome.result.as_ref().err().cloned());
+    if teller.last(outcome).await.is_err() {
+        return;
+    }
+    let streamed = teller.items(items).await;
+    if let Ok((total, broken)) = streamed {
+        let result = match failure.or(broken) {
+            Some(failure) => Err(failure),
+            None => Ok(bytes::Bytes::new()),
+        };
+        let usage = lydian_engine::Usage {
+            queue: usage.queue,
+            ..total
+        };
+        running.ended(Outcome { result, usage }, slot);
+    }
+}
+
+/// Sends events to the reader of one call.
+struct Teller {
+    events: mpsc::Sender<RunEvent>,
+    log: Follower,
+}
+
+impl Teller {
+    /// The only event of a call that got no sandbox.
+    fn refuse(self, outcome: Outcome) {
+        // Nothing was sent before, so there is room.
+        let _ = self
+            .events
+            .try_send(event(Event::Outcome(convert::outcome(outcome))));
+    }
+
+    /// Sends output as it comes until `run` is done.
+    async fn while_running(&mut self, run: impl Future<Output = Run>) -> Result<Run, Gone> {
+        let mut run = std::pin::pin!(run);
+        loop {
+            let chunks = tokio::select! {
+                biased;
+                done = &mut run => return Ok(done),
+                () = self.events.closed() => return Err(Gone),
+                Some(chunks) = self.log.next() => chunks,
+            };
+            self.print(chunks).await?;
+        }
+    }
+
+    /// Sends what was printed before the end, then the outcome.
+    async fn last(&mut self, outcome: Outcome) -> Result<(), Gone> {
+        let rest = self.log.ready().unwrap_or_default();
+        self.print(rest).await?;
+        self.send(Event::Outcome(convert::outcome(outcome))).await
+    }
+
+    /// Sends the items of the result's streams, and the output meanwhile; answers what all of it used.
+    async fn items(
+        &mut self,
+        mut items: Items,
+    ) -> Result<(lydian_engine::Usage, Option<lydian_engine::Failure>), Gone> {
+        let mut broken = None;
+        loop {
+            tokio::select! {
+                next = items.next() => match next {
+                    Some(next) => {
+                        broken = broken.or_else(|| next.failure.clone());
+                        self.send(Event::Items(stream_items(next))).await?;
+                    }
+                    None => break,
+                },
+                () = self.events.closed() => return Err(Gone),
+                Some(chunks) = self.log.next() => self.print(chunks).await?,
+            }
+        }
+        let rest = self.log.ready().unwrap_or_default();
+        self.print(rest).await?;
+        Ok((items.usage().await, broken))
+    }
+
+    async fn print(&self, chunks: Vec<LogChunk>) -> Result<(), Gone> {
+        for chunk in chunks {
+            self.send(Event::Log(chunk)).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, one: Event) -> Result<(), Gone> {
+        self.events.send(event(one)).await.map_err(|_| Gone)
+    }
+}
+
+fn event(event: Event) -> RunEvent {
+    event.into()
+}
+
+fn stream_items(items: StreamItems) -> v1::StreamItems {
+    v1::StreamItems {
+        stream: items.stream,
+        items: items.items,
+        end: items.end,
+        failure: items.failure.map(convert::failure),
+    }
+}

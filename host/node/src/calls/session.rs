@@ -1,0 +1,287 @@
+//! Several calls in one sandbox, with resources as handles.
+//!
+//! A session holds one slot as long as it is open, so an idle one is closed: its client may be gone without
+//! the network having noticed.
+
+use crate::admission::Slot;
+use crate::calls::invoke::Running;
+use crate::calls::log::Follower;
+use crate::calls::record::Kind;
+use crate::convert;
+use crate::core::Core;
+use crate::error::Error;
+use futures::{Stream, StreamExt};
+use lydian_api::v1::session_request::Part as Asked;
+use lydian_api::v1::session_response::Part as Said;
+use lydian_api::v1::{
+    SessionCall, SessionDrop, SessionOpen, SessionOpened, SessionRequest, SessionResponse,
+    SessionResult, Target,
+};
+use lydian_engine::{Component, Failure, FailureKind, Outcome, Session, SessionOptions, Usage};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tonic::Status;
+
+/// A session nobody used for this long is closed.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// Answers made ahead of a slow reader.
+const ANSWERS_AHEAD: usize = 4;
+
+type Answers = mpsc::Sender<Result<SessionResponse, Status>>;
+
+/// One open session and its client.
+struct Open {
+    session: Session,
+    component: Arc<Component>,
+    running: Running,
+    log: Follower,
+    answers: Answers,
+    limits: lydian_engine::Limits,
+    used: Usage,
+    // Passed on when the session is over.
+    slot: Option<Slot>,
+}
+
+impl Core {
+    /// `Calls.Session`, from its first message on. `requests` are the messages that follow it.
+    pub(crate) async fn session<R>(
+        self: &Arc<Self>,
+        open: SessionOpen,
+        requests: R,
+    ) -> Result<mpsc::Receiver<Result<SessionResponse, Status>>, Error>
+    where
+        R: Stream<Item = Result<SessionRequest, Status>> + Send + Unpin + 'static,
+    {
+        let target = open
+            .target
+            .ok_or_else(|| Error::invalid("open.target", "is missing"))?;
+        let ready = self.resolver.ready(&target).await?;
+        let component = self.resolver.component(&ready).await?;
+        // Limits and grants are a function's; a session has those of the first, as it has no function of its own.
+        let first = component
+            .interface()
+            .functions
+            .first()
+            .map(|function| function.name.clone());
+        let target = Target {
+            function: first.unwrap_or_default(),
+            ..target
+        };
+        let checked = self.check(Some(&target), open.limits.as_ref()).await?;
+        let running = self.begin(Kind::Session, &checked, 1);
+        let slot = match running.slot().await? {
+            Ok(slot) => slot,
+            Err(failure) => return Ok(failed_to_open(&running, failure)),
+        };
+        running.call.started();
+        let options = session_options(&running, &component);
+        let session = match self.engine.open(options).await {
+            Ok(session) => session,
+            Err(failure) => return Ok(failed_to_open(&running, failure)),
+        };
+        let (answers, reader) = mpsc::channel(ANSWERS_AHEAD);
+        let open = Open {
+            session,
+            component,
+            log: running.call.log().follow(),
+            limits: checked.limits,
+            running,
+            answers,
+            used: Usage::default(),
+            slot: Some(slot),
+        };
+        tokio::spawn(open.serve(requests));
+        Ok(reader)
+    }
+}
+
+fn session_options(running: &Running, component: &Arc<Component>) -> SessionOptions {
+    let call = &running.call;
+    let mut options = SessionOptions::new(component.clone());
+    options.limits = call.limits;
+    options.grants = call.target.grants.clone();
+    options.output = running.sink(None);
+    options.cancel = call.cancel.child_token();
+    options
+}
+
+/// A component whose start fails opens no session; the client gets the failure as the result of call 0.
+fn failed_to_open(
+    running: &Running,
+    failure: Failure,
+) -> mpsc::Receiver<Result<SessionResponse, Status>> {
+    let outcome = running.refused(failure);
+    let (answers, reader) = mpsc::channel(2);
+    let opened = Said::Opened(SessionOpened {
+        call: running.call.id.to_string(),
+    });
+    // The channel is as large as what goes in.
+    let _ = answers.try_send(Ok(opened.into()));
+    let _ = answers.try_send(Ok(result(0, outcome).into()));
+    reader
+}
+
+impl Open {
+    async fn serve<R>(mut self, mut requests: R)
+    where
+        R: Stream<Item = Result<SessionRequest, Status>> + Send + Unpin,
+    {
+        let call = self.running.call.id.to_string();
+        if self
+            .say(Said::Opened(SessionOpened { call }))
+            .await
+            .is_err()
+        {
+            return;
+        }
+        let end = self.answer_all(&mut requests).await;
+        let Open {
+            session,
+            running,
+            mut used,
+            slot,
+            ..
+        } = self;
+        session.close().await;
+        if let Some(slot) = slot {
+            used.queue = slot.queued;
+        }
+        running.call.finished(used, end);
+    }
+
+    /// Until the client ends the session, leaves, idles or is cancelled; then the failure to remember.
+    async fn answer_all<R>(&mut self, requests: &mut R) -> Option<Failure>
+    where
+        R: Stream<Item = Result<SessionRequest, Status>> + Send + Unpin,
+    {
+        let cancel = self.running.call.cancel.clone();
+        loop {
+            let request = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Some(cancelled("the session was cancelled")),
+                () = self.answers.closed() => return Some(cancelled("the session's client went away")),
+                chunks = self.log.next() => {
+                    for chunk in chunks.unwrap_or_default() {
+                        self.say(Said::Log(chunk)).await.ok()?;
+                    }
+                    continue;
+                }
+                request = tokio::time::timeout(IDLE, requests.next()) => request,
+            };
+            match request {
+                Err(_) => {
+                    let status =
+                        Status::aborted(format!("the session was idle for {} s", IDLE.as_secs()));
+                    let _ = self.answers.send(Err(status)).await;
+                    return Some(cancelled("the session was idle"));
+                }
+                Ok(None) => return None,
+                Ok(Some(Err(_))) => return Some(cancelled("the session's client went away")),
+                Ok(Some(Ok(request))) => {
+                    if let Err(status) = self.answer(request).await {
+                        let _ = self.answers.send(Err(status)).await;
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: SessionRequest) -> Result<(), Status> {
+        let said = match request.part {
+            Some(Asked::Call(call)) => self.call(call).await?,
+            Some(Asked::Drop(drop)) => self.drop_handle(drop).await,
+            _ => {
+                return Err(Error::invalid(
+                    "part",
+                    "is neither `call` nor `drop`: a session is opened once",
+                )
+                .into());
+            }
+        };
+        for chunk in self.log.ready().unwrap_or_default() {
+            self.say(Said::Log(chunk)).await?;
+        }
+        self.say(said).await
+    }
+
+    /// A wrong function or argument is the answer to this call and does not end the session.
+    async fn call(&mut self, call: SessionCall) -> Result<Said, Status> {
+        let failed = |failure| {
+            result(
+                call.id,
+                Outcome {
+                    result: Err(failure),
+                    usage: Usage::default(),
+                },
+            )
+        };
+        let function = match self.component.function(&call.function) {
+            Ok(function) => function,
+            Err(error) => {
+                let failure = Failure::new(FailureKind::Arguments, error.to_string());
+                return Ok(failed(
+                    error.hints().into_iter().fold(failure, Failure::hint),
+                ));
+            }
+        };
+        let bounds = lydian_value::Limits {
+            bytes: call.args.len().max(1),
+            ..lydian_value::Limits::default()
+        };
+        if let Err(error) = function.ty().check_args(&call.args, &bounds) {
+            let failure = Failure::new(FailureKind::Arguments, error.to_string());
+            let failure = error.hints().into_iter().fold(failure, Failure::hint);
+            return Ok(failed(
+                failure.hint(format!("the function is `{}`", function.ty().signature())),
+            ));
+        }
+        let limit = self.limits.payload_bytes;
+        if call.args.len() as u64 > limit {
+            let text = format!(
+                "the arguments take {} bytes, over the limit of {limit} bytes",
+                call.args.len()
+            );
+            return Ok(failed(Failure::new(FailureKind::Payload, text)));
+        }
+        let outcome = self.session.call(function, call.args).await;
+        self.used.run += outcome.usage.run;
+        self.used.cpu += outcome.usage.cpu;
+        self.used.instantiate += outcome.usage.instantiate;
+        self.used.bytes_in += outcome.usage.bytes_in;
+        self.used.bytes_out += outcome.usage.bytes_out;
+        self.used.output_bytes = self.used.output_bytes.max(outcome.usage.output_bytes);
+        self.used.peak_memory_bytes = self
+            .used
+            .peak_memory_bytes
+            .max(outcome.usage.peak_memory_bytes);
+        Ok(result(call.id, outcome))
+    }
+
+    async fn drop_handle(&mut self, drop: SessionDrop) -> Said {
+        let dropped = self.session.drop_handle(drop.handle).await;
+        let outcome = Outcome {
+            result: dropped.map(|()| bytes::Bytes::new()),
+            usage: Usage::default(),
+        };
+        result(drop.id, outcome)
+    }
+
+    async fn say(&self, said: Said) -> Result<(), Status> {
+        let gone = |_| Status::cancelled("the client went away");
+        self.answers.send(Ok(said.into())).await.map_err(gone)
+    }
+}
+
+fn result(id: u64, outcome: Outcome) -> Said {
+    Said::Result(SessionResult {
+        id,
+        outcome: Some(convert::outcome(outcome)),
+    })
+}
+
+fn cancelled(why: &str) -> Failure {
+    Failure::new(FailureKind::Cancelled, why)
+}

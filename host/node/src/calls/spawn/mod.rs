@@ -1,0 +1,213 @@
+//! Durable calls: recorded before they are answered, run at least once, their result kept.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`payload`] | what a job's bytes hold |
+//! | [`runner`] | claims due jobs and runs them |
+//! | [`identity`] | which node this is to the store |
+//!
+//! A job is pinned to the version that was current when it was spawned: a later deploy changes nothing for it,
+//! and its component is kept from collection. An attempt is recorded before it runs, so a job that takes its
+//! node down again and again is failed after [`MAX_STARTS`] instead of run for ever; one that was only waiting when
+//! the node died is simply claimed again. The store takes one outcome per attempt token.
+//!
+//! Not here: retries of failed attempts, which come with a later release.
+
+mod identity;
+pub(crate) mod payload;
+mod runner;
+
+use crate::calls::invoke::Checked;
+use crate::calls::record::State;
+use crate::core::Core;
+use crate::error::Error;
+use bytes::Bytes;
+use identity::Identity;
+use lydian_api::v1;
+use lydian_store::{Enqueued, FunctionKey, Job, JobId, JobState, NewJob};
+use payload::{Details, Ended, Payload};
+use prost::Message;
+use runner::Runner;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Attempts that were started and whose node died under them, before the job is failed.
+const MAX_STARTS: u32 = 5;
+
+/// Arguments above this go to the blob store: the database is for small records.
+const INLINE_ARGS_BYTES: usize = 64 << 10;
+
+/// Longest name a caller may give a request.
+const MAX_KEY_BYTES: usize = 256;
+
+/// The node's side of durable calls.
+pub(crate) struct Spawner {
+    identity: Identity,
+    /// Whether jobs are run: by a node always, by an embedding program once it has spawned one.
+    active: AtomicBool,
+    /// Told when there may be something to claim.
+    poke: Notify,
+    /// Set when the node stops: what is interrupted from then on is handed back, not failed.
+    pub(crate) stopping: CancellationToken,
+    /// Set when the runner has handed everything back.
+    stopped: CancellationToken,
+}
+
+impl Spawner {
+    pub(crate) fn new(
+        data: &crate::options::Data,
+        active: bool,
+    ) -> Result<Self, crate::node::StartError> {
+        Ok(Self {
+            identity: Identity::of(data)?,
+            active: AtomicBool::new(active),
+            poke: Notify::new(),
+            stopping: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+        })
+    }
+
+    /// Starts to claim and run due jobs.
+    pub(crate) fn start(core: &Arc<Core>) {
+        tokio::spawn(Runner::new(core.clone()).run());
+    }
+
+    /// Stops claiming. What runs goes on until it is cancelled.
+    pub(crate) fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Returns once every job in this process's hands was finished or handed back.
+    pub(crate) async fn stopped(&self) {
+        self.stopped.cancelled().await;
+    }
+}
+
+impl Core {
+    /// `Calls.Spawn`.
+    pub(crate) async fn spawn(
+        self: &Arc<Self>,
+        request: v1::SpawnRequest,
+    ) -> Result<v1::SpawnResponse, Error> {
+        if self.admission.draining() {
+            return Err(Error::Draining);
+        }
+        if request.idempotency_key.len() > MAX_KEY_BYTES {
+            return Err(Error::invalid(
+                "idempotency_key",
+                format!("is longer than {MAX_KEY_BYTES} bytes"),
+            ));
+        }
+        let checked = self
+            .check(request.target.as_ref(), request.limits.as_ref())
+            .await?;
+        let args = checked.arguments(request.args.clone())?;
+        if args.len() as u64 > checked.limits.payload_bytes {
+            return Err(Error::ArgumentsTooLarge {
+                bytes: args.len() as u64,
+                limit: checked.limits.payload_bytes,
+            });
+        }
+        if let Some(failure) = checked.refusal(&args, request.depth) {
+            return Err(Error::invalid("depth", failure.message));
+        }
+        let job = self.new_job(&checked, args, &request).await?;
+        let enqueued = self.store.jobs().enqueue(vec![job]).await?.pop();
+        self.spawner.active.store(true, Ordering::Relaxed);
+        self.spawner.poke.notify_one();
+        match enqueued {
+            Some(Enqueued::New(id)) => Ok(v1::SpawnResponse {
+                call: id.to_string(),
+                duplicate: false,
+            }),
+            Some(Enqueued::Duplicate(id)) => Ok(v1::SpawnResponse {
+                call: id.to_string(),
+                duplicate: true,
+            }),
+            None => Err(Error::Internal("the call store gave no answer".into())),
+        }
+    }
+
+    async fn new_job(
+        &self,
+        checked: &Checked,
+        args: Bytes,
+        request: &v1::SpawnRequest,
+    ) -> Result<NewJob, Error> {
+        let target = &checked.target;
+        let mut blobs = vec![target.digest];
+        let mut payload = Payload::new(target, request);
+        if args.len() > INLINE_ARGS_BYTES {
+            let digest = self.store.blobs().put(args).await?;
+            payload.args_blob = digest.as_bytes().to_vec().into();
+            blobs.push(digest);
+        } else {
+            payload.args = args;
+        }
+        Ok(NewJob {
+            id: self.ids.next(crate::clock::now_ms()).to_string().into(),
+            function: function_key(checked),
+            payload: payload.encode_to_vec().into(),
+            details: Details::of(target).encode_to_vec().into(),
+            idempotency_key: Some(request.idempotency_key.clone()).filter(|key| !key.is_empty()),
+            due_at_ms: None,
+            max_attempts: MAX_STARTS,
+            blobs,
+        })
+    }
+
+    /// What is known of a durable call; `None` when there is none of that id.
+    pub(crate) async fn job(&self, call: &str) -> Result<Option<Job>, Error> {
+        Ok(self.store.jobs().job(&JobId::from(call)).await?)
+    }
+
+    /// How a durable call ended, waiting up to `wait` for it.
+    pub(crate) async fn job_end(&self, call: &str, wait: Duration) -> Result<Option<Ended>, Error> {
+        let outcome = self.store.jobs().result(&JobId::from(call), wait).await?;
+        outcome.map(Ended::read).transpose()
+    }
+}
+
+/// Jobs of one function share an order and the scope of idempotency keys, whatever the version.
+fn function_key(checked: &Checked) -> FunctionKey {
+    let target = &checked.target;
+    let function = match target.place.app.as_str() {
+        "" => format!("{}/{}", target.digest, target.name()),
+        _ => target.name().to_owned(),
+    };
+    FunctionKey {
+        environment: target.place.environment.clone(),
+        app: target.place.app.clone(),
+        function,
+    }
+}
+
+/// A durable call as listings show it.
+pub(crate) fn job_info(job: &Job) -> v1::CallInfo {
+    let details = Details::decode(job.details.clone()).unwrap_or_default();
+    v1::CallInfo {
+        call: job.id.to_string(),
+        environment: job.function.environment.clone(),
+        app: job.function.app.clone(),
+        version: details.version,
+        function: details.function,
+        state: match job.state {
+            JobState::Queued => State::Queued,
+            JobState::Running => State::Running,
+            JobState::Succeeded => State::Succeeded,
+            JobState::Failed => State::Failed,
+            JobState::Cancelled => State::Cancelled,
+        }
+        .into(),
+        kind: v1::call_info::Kind::Spawn.into(),
+        created_at_ms: job.created_at_ms,
+        started_at_ms: job.started_at_ms.unwrap_or_default(),
+        finished_at_ms: job.finished_at_ms.unwrap_or_default(),
+        attempt: job.attempts,
+        result_signature: details.result_signature,
+        result_type_json: details.result_type_json,
+    }
+}

@@ -1,0 +1,321 @@
+//! Claims due jobs of the shards this node leases, and runs them.
+//!
+//! One task looks for work when poked and now and then; each job it claims is a task. The number of jobs in
+//! hand is bounded, so a queue of a million costs the memory of a few hundred.
+
+use super::payload::{Ended, Payload};
+use crate::calls::invoke::{Checked, Running};
+use crate::calls::record::Kind;
+use crate::convert;
+use crate::core::Core;
+use crate::error::Error;
+use bytes::Bytes;
+use lydian_api::v1;
+use lydian_engine::{Failure, FailureKind, Outcome};
+use lydian_store::{Accepted, Claimed, Conflict, Epoch, Outcome as Recorded, Shard};
+use lydian_value::Digest;
+use prost::Message;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// Jobs claimed and not ended, at most: their arguments are in memory.
+const MAX_IN_HAND: usize = 256;
+/// How long a shard stays with a node that is silent.
+const LEASE: Duration = Duration::from_secs(15);
+/// How often leases are renewed: two may fail before one lapses.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked for jobs that nobody poked about: those of a node that is gone.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Pause after the store failed.
+const STORE_PAUSE: Duration = Duration::from_millis(200);
+/// What is kept of a job's output, with its result.
+const KEPT_LOG_BYTES: usize = 64 << 10;
+
+pub(super) struct Runner {
+    core: Arc<Core>,
+    held: HashMap<Shard, Epoch>,
+    renewed: Instant,
+    in_hand: JoinSet<()>,
+}
+
+impl Runner {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            held: HashMap::new(),
+            renewed: Instant::now(),
+            in_hand: JoinSet::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let core = self.core.clone();
+        let spawner = &core.spawner;
+        loop {
+            tokio::select! {
+                () = spawner.stopping.cancelled() => break,
+                () = spawner.poke.notified() => {}
+                Some(_) = self.in_hand.join_next() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            if !spawner.active.load(Ordering::Relaxed) {
+                continue;
+            }
+            if let Err(error) = self.look().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot look for durable calls"
+                );
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+        }
+        while self.in_hand.join_next().await.is_some() {}
+        self.release().await;
+        spawner.stopped.cancel();
+    }
+
+    async fn look(&mut self) -> Result<(), lydian_store::Error> {
+        self.renew().await?;
+        for shard in self.core.store.jobs().due_shards().await? {
+            let room = MAX_IN_HAND.saturating_sub(self.in_hand.len());
+            if room == 0 {
+                return Ok(());
+            }
+            let Some(epoch) = self.epoch(shard).await? else {
+                continue;
+            };
+            // A map of bounded size: the cast cannot lose anything.
+            match self
+                .core
+                .store
+                .jobs()
+                .claim(shard, epoch, room as u32)
+                .await
+            {
+                Ok(claimed) => claimed.into_iter().for_each(|claimed| self.take(claimed)),
+                Err(lydian_store::Error::Conflict(Conflict::Epoch { .. })) => {
+                    self.held.remove(&shard);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, claimed: Claimed) {
+        self.in_hand.spawn(run_job(self.core.clone(), claimed));
+    }
+
+    async fn epoch(&mut self, shard: Shard) -> Result<Option<Epoch>, lydian_store::Error> {
+        if let Some(epoch) = self.held.get(&shard) {
+            return Ok(Some(*epoch));
+        }
+        let node = &self.core.spawner.identity.node;
+        let epoch = self
+            .core
+            .store
+            .leases()
+            .acquire(&shard.lease(), node, LEASE)
+            .await?;
+        if let Some(epoch) = epoch {
+            self.held.insert(shard, epoch);
+        }
+        Ok(epoch)
+    }
+
+    async fn renew(&mut self) -> Result<(), lydian_store::Error> {
+        if self.held.is_empty() || self.renewed.elapsed() < RENEW_EVERY {
+            return Ok(());
+        }
+        let held = self
+            .core
+            .store
+            .leases()
+            .renew_all(&self.core.spawner.identity.node)
+            .await?;
+        self.renewed = Instant::now();
+        self.held.retain(|shard, epoch| {
+            let lease = shard.lease();
+            held.iter()
+                .any(|(name, renewed)| *name == lease && renewed == epoch)
+        });
+        Ok(())
+    }
+
+    async fn release(&mut self) {
+        let (leases, node) = (self.core.store.leases(), &self.core.spawner.identity.node);
+        for (shard, epoch) in self.held.drain() {
+            if let Err(error) = leases.release(&shard.lease(), node, epoch).await {
+                tracing::debug!(%error, "a lease was not given up; it lapses by itself");
+            }
+        }
+    }
+}
+
+/// What became of an attempt.
+enum End {
+    Ended(Ended, State),
+    /// Not run, or interrupted by the node's end: someone shall run it again.
+    HandBack,
+    /// Another owner has the job now.
+    Lost,
+}
+
+enum State {
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+async fn run_job(core: Arc<Core>, claimed: Claimed) {
+    let (id, attempt) = (claimed.job.id.clone(), claimed.attempt);
+    let end = match attempt_job(&core, &claimed).await {
+        Ok(end) => end,
+        Err(error) => failed(Failure::new(
+            FailureKind::Interrupted,
+            format!("the call could not be run: {error}"),
+        )),
+    };
+    let record = match end {
+        End::Ended(ended, state) => {
+            let bytes: Bytes = ended.encode_to_vec().into();
+            match state {
+                State::Succeeded => Recorded::Succeeded(bytes),
+                State::Failed => Recorded::Failed(bytes),
+                State::Cancelled => Recorded::Cancelled(bytes),
+            }
+        }
+        End::HandBack => {
+            let _ = core.store.jobs().unclaim(vec![id]).await;
+            return;
+        }
+        End::Lost => return,
+    };
+    // The work is done; only a store that stays broken makes it be done again.
+    for pause in 1..=10 {
+        match core
+            .store
+            .jobs()
+            .finish(vec![(id.clone(), attempt, record.clone())])
+            .await
+        {
+            Ok(_) => return,
+            Err(error) => tracing::warn!(%id, %error, "cannot record a result, trying again"),
+        }
+        tokio::time::sleep(STORE_PAUSE * pause).await;
+    }
+    let _ = core.store.jobs().unclaim(vec![id]).await;
+}
+
+async fn attempt_job(core: &Arc<Core>, claimed: &Claimed) -> Result<End, Error> {
+    if claimed.exhausted() {
+        let times = claimed.job.max_attempts;
+        let text =
+            format!("the node went down under the call {times} times; it is not tried again");
+        return Ok(failed(
+            Failure::new(FailureKind::Interrupted, text).hint("look at the node's log"),
+        ));
+    }
+    let payload = Payload::decode(claimed.payload.clone())
+        .map_err(|_| Error::Internal("the recorded call cannot be read".into()))?;
+    let checked = check(core, &payload).await?;
+    let args = arguments(core, &payload).await?;
+    let id = claimed
+        .job
+        .id
+        .as_str()
+        .parse()
+        .map_err(|_| Error::Internal("the call's id is malformed".into()))?;
+    let running = core.begin_as(id, Kind::Spawn, &checked, claimed.attempt.number);
+    let slot = loop {
+        match core.admission.slot(checked.target.tenant).await {
+            Ok(slot) => break slot,
+            Err(Error::Draining) => return Ok(End::HandBack),
+            // A durable call has time.
+            Err(_) => tokio::time::sleep(STORE_PAUSE).await,
+        }
+    };
+    let started = core
+        .store
+        .jobs()
+        .started(vec![(claimed.job.id.clone(), claimed.attempt)])
+        .await?;
+    if started.contains(&Accepted::Stale) || running.call.cancel.is_cancelled() {
+        return Ok(End::Lost);
+    }
+    let sink = running.sink(None);
+    let outcome = core.engine.invoke(running.invocation(args, sink)).await;
+    if outcome.result.is_err() && running.call.is_interrupted() {
+        return Ok(End::HandBack);
+    }
+    Ok(ended(&running, running.ended(outcome, slot)))
+}
+
+/// The pinned function, and its limits as the spawn lowered them.
+async fn check(core: &Core, payload: &Payload) -> Result<Checked, Error> {
+    let target = v1::Target {
+        code: Some(match payload.app.as_str() {
+            "" => v1::target::Code::Component(payload.component.clone()),
+            app => v1::target::Code::App(v1::AppRef {
+                environment: payload.environment.clone(),
+                app: app.to_owned(),
+                version: payload.version,
+            }),
+        }),
+        function: payload.function.clone(),
+    };
+    let target = core.resolver.accepted_function(&target).await?;
+    Ok(core.limited(target, payload.limits.as_ref()))
+}
+
+async fn arguments(core: &Core, payload: &Payload) -> Result<Bytes, Error> {
+    if payload.args_blob.is_empty() {
+        return Ok(payload.args.clone());
+    }
+    let digest = Digest::try_from(&payload.args_blob[..]).map_err(|error| {
+        Error::Internal(format!("the recorded arguments cannot be found: {error}"))
+    })?;
+    Ok(core.store.blobs().get(&digest).await?)
+}
+
+fn ended(running: &Running, outcome: Outcome) -> End {
+    let state = match &outcome.result {
+        Ok(_) => State::Succeeded,
+        Err(failure) if failure.kind == FailureKind::Cancelled => State::Cancelled,
+        Err(_) => State::Failed,
+    };
+    let ended = Ended {
+        outcome: Some(convert::outcome(outcome)),
+        log: kept_log(running),
+        limits: Some(convert::limits(&running.call.limits)),
+    };
+    End::Ended(ended, state)
+}
+
+fn failed(failure: Failure) -> End {
+    End::Ended(Ended::failure(convert::failure(failure)), State::Failed)
+}
+
+/// The newest output, up to a bound.
+fn kept_log(running: &Running) -> Vec<v1::LogChunk> {
+    let Some(log) = running.call.log_if_any() else {
+        return Vec::new();
+    };
+    let mut chunks = log.kept();
+    let mut bytes = 0;
+    let fitting = chunks.iter().rev().take_while(|chunk| {
+        bytes += chunk.data.len();
+        bytes <= KEPT_LOG_BYTES
+    });
+    let first = chunks.len() - fitting.count();
+    let mut kept = chunks.split_off(first);
+    if first > 0
+        && let Some(oldest) = kept.first_mut()
+    {
+        oldest.truncated = true;
+    }
+    kept
+}

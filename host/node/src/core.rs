@@ -1,0 +1,99 @@
+//! What a node consists of, shared by its services.
+
+use crate::admission::{Admission, Bounds};
+use crate::budget::ByteBudget;
+use crate::calls::id::CallIds;
+use crate::calls::recent::Recent;
+use crate::calls::spawn::Spawner;
+use crate::clock::now_ms;
+use crate::node::StartError;
+use crate::options::Options;
+use crate::resolve::Resolver;
+use lru::LruCache;
+use lydian_engine::{Check, Engine};
+use lydian_store::Store;
+use lydian_value::Digest;
+use parking_lot::Mutex;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+/// Components whose number of functions is remembered; a listing of more apps reads some of them again.
+const COUNTED_COMPONENTS: usize = 16_384;
+
+/// How long the machine is taken to stay as it was checked: a check starts a process.
+const CHECKS_VALID: Duration = Duration::from_secs(30);
+
+/// The node without its network side.
+pub(crate) struct Core {
+    pub(crate) options: Options,
+    pub(crate) store: Store,
+    pub(crate) engine: Engine,
+    pub(crate) resolver: Resolver,
+    pub(crate) admission: Admission,
+    pub(crate) budget: ByteBudget,
+    pub(crate) recent: Recent,
+    pub(crate) ids: CallIds,
+    pub(crate) spawner: Spawner,
+    pub(crate) started_at_ms: u64,
+    function_counts: Mutex<LruCache<Digest, u32>>,
+    checks: tokio::sync::Mutex<Option<(Instant, Vec<Check>)>>,
+}
+
+impl Core {
+    pub(crate) fn new(options: Options, store: Store, engine: Engine) -> Result<Self, StartError> {
+        let bounds = Bounds {
+            sandboxes: engine.stats().sandboxes_max,
+            waiting: options.max_waiting,
+            wait: options.max_wait,
+        };
+        Ok(Self {
+            resolver: Resolver::new(store.clone(), engine.clone(), options.app_log_bytes),
+            admission: Admission::new(bounds),
+            budget: ByteBudget::new(options.payload_budget()),
+            recent: Recent::new(options.kept_calls, options.kept_log_bytes),
+            ids: CallIds::new().map_err(|_| StartError::Random)?,
+            spawner: Spawner::new(&options.data, options.resume_spawned)?,
+            started_at_ms: now_ms(),
+            function_counts: Mutex::new(LruCache::new(
+                NonZeroUsize::new(COUNTED_COMPONENTS).unwrap_or(NonZeroUsize::MIN),
+            )),
+            checks: tokio::sync::Mutex::new(None),
+            options,
+            store,
+            engine,
+        })
+    }
+
+    /// How many functions a stored component exports; 0 when it cannot be read. Compiles nothing.
+    pub(crate) async fn functions_of(&self, digest: Digest) -> u32 {
+        if let Some(count) = self.function_counts.lock().get(&digest) {
+            return *count;
+        }
+        let Ok(bytes) = self.store.blobs().get(&digest).await else {
+            return 0;
+        };
+        let inspected = tokio::task::spawn_blocking(move || lydian_value::inspect(&bytes)).await;
+        let count = match inspected {
+            Ok(Ok(interface)) => u32::try_from(interface.functions.len()).unwrap_or(u32::MAX),
+            _ => 0,
+        };
+        self.function_counts.lock().put(digest, count);
+        count
+    }
+
+    /// What the machine offers, as of the last half minute.
+    pub(crate) async fn checks(&self) -> Vec<Check> {
+        let mut known = self.checks.lock().await;
+        if let Some((at, checks)) = &*known
+            && at.elapsed() < CHECKS_VALID
+        {
+            return checks.clone();
+        }
+        let engine = self.engine.clone();
+        let checks = tokio::task::spawn_blocking(move || engine.checks())
+            .await
+            .unwrap_or_default();
+        *known = Some((Instant::now(), checks.clone()));
+        checks
+    }
+}

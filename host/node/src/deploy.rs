@@ -1,0 +1,368 @@
+//! Deploying: a stored component and a manifest become an app's newest version.
+//!
+//! What can be found wrong is found here, before a version exists: the component is scanned, compiled and linked,
+//! its imports are provided, the manifest is understood and names functions that are there. A call finds all of it
+//! done.
+
+use crate::convert;
+use crate::core::Core;
+use crate::error::Error;
+use crate::manifest::{self, Manifest};
+use crate::prepare;
+use crate::resolve::{digest_of, environment};
+use bytes::Bytes;
+use lydian_api::v1;
+use lydian_engine::{Component, Grants, Limits, Start};
+use lydian_store::{App, NewVersion};
+use lydian_value::{Digest, FuncType, Interface};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A component with the manifest that would be in force.
+struct Candidate {
+    component: Arc<Component>,
+    component_bytes: u64,
+    manifest_json: Bytes,
+    manifest: Manifest,
+}
+
+impl Core {
+    /// `Apps.Deploy`.
+    pub(crate) async fn deploy(
+        &self,
+        request: v1::DeployRequest,
+    ) -> Result<v1::DeployResponse, Error> {
+        if request.app.is_empty() {
+            return Err(Error::invalid("app", "is empty: an app needs a name"));
+        }
+        let environment = environment(&request.environment);
+        // Before anything is compiled for it.
+        Manifest::parse(&request.manifest)?;
+        let digest = digest_of("component", &request.component)?;
+        let candidate = self.candidate(digest, &request.manifest).await?;
+        let current = self
+            .store
+            .catalog()
+            .app(environment, &request.app)
+            .ok()
+            .flatten();
+        let changes = self.changes(current.as_deref(), &candidate).await;
+        let mut response = v1::DeployResponse {
+            version: current.as_ref().map_or(0, |app| app.current.number),
+            unchanged: current
+                .as_ref()
+                .is_some_and(|app| same(app, digest, &candidate.manifest_json)),
+            changes,
+            functions: functions(
+                candidate.component.interface(),
+                &candidate.manifest,
+                &self.limits(),
+            ),
+            compile: Some(compile_info(&candidate)),
+        };
+        if request.dry_run {
+            return Ok(response);
+        }
+        let version = NewVersion {
+            environment: environment.to_owned(),
+            app: request.app,
+            component: digest,
+            manifest: candidate.manifest_json,
+            message: request.message,
+            commit: request.commit,
+            client: request.client,
+        };
+        let if_version = Some(request.if_version).filter(|version| *version != 0);
+        let deployed = self.store.catalog().deploy(version, if_version).await?;
+        response.version = deployed.version.number;
+        response.unchanged = deployed.unchanged;
+        Ok(response)
+    }
+
+    /// `Apps.Rollback`.
+    pub(crate) async fn rollback(
+        &self,
+        request: v1::RollbackRequest,
+    ) -> Result<v1::DeployResponse, Error> {
+        let environment = environment(&request.environment);
+        let before = self.resolver.existing(environment, &request.app)?;
+        let to = Some(request.version).filter(|version| *version != 0);
+        let catalog = self.store.catalog();
+        let to = match to {
+            Some(to) => to,
+            None => match before
+                .current
+                .rolled_back_to
+                .unwrap_or(before.current.number)
+            {
+                0 | 1 => {
+                    return Err(lydian_store::Error::NoEarlierVersion {
+                        environment: environment.to_owned(),
+                        app: request.app,
+                        version: before.current.number,
+                    }
+                    .into());
+                }
+                number => number - 1,
+            },
+        };
+        // A version whose component is gone or damaged must not become the current one.
+        let version = catalog.version(environment, &request.app, to).await?;
+        let candidate = self.candidate(version.component, &version.manifest).await?;
+        let changes = self.changes(Some(&before), &candidate).await;
+        let client = concat!("lydian-node ", env!("CARGO_PKG_VERSION"));
+        let deployed = catalog
+            .rollback(environment, &request.app, Some(to), client)
+            .await?;
+        Ok(v1::DeployResponse {
+            version: deployed.version.number,
+            unchanged: deployed.unchanged,
+            changes,
+            functions: functions(
+                candidate.component.interface(),
+                &candidate.manifest,
+                &self.limits(),
+            ),
+            compile: Some(compile_info(&candidate)),
+        })
+    }
+
+    /// Limits in force where nobody says anything.
+    pub(crate) fn limits(&self) -> Limits {
+        self.options.limits.or(&Limits::default())
+    }
+
+    async fn candidate(&self, digest: Digest, file: &[u8]) -> Result<Candidate, Error> {
+        // First, for it finds damage even where an artifact would do without the bytes.
+        let bytes = self
+            .store
+            .blobs()
+            .get(&digest)
+            .await
+            .map_err(|error| prepare::unreadable(digest, error))?;
+        let component = prepare::component(&self.engine, &self.store, digest).await?;
+        let manifest_json: Bytes = manifest::merged(manifest::section::find(&bytes)?, file)?.into();
+        let manifest = Manifest::parse(&manifest_json)?;
+        manifest.check_functions(component.interface())?;
+        Ok(Candidate {
+            component,
+            component_bytes: bytes.len() as u64,
+            manifest_json,
+            manifest,
+        })
+    }
+
+    /// What would be different from the current version. One that cannot be read any more is different as a
+    /// whole: its repair is a deploy.
+    async fn changes(&self, current: Option<&App>, candidate: &Candidate) -> Vec<v1::Change> {
+        let mut changes = Changes(Vec::new());
+        let limits = self.limits();
+        let new = Described::of(
+            candidate.component.interface(),
+            &candidate.manifest,
+            &limits,
+        );
+        let Some(current) = current else {
+            changes.differ("component", "", &candidate.component.digest().short());
+            changes.functions(&Described::default(), &new);
+            return changes.0;
+        };
+        let (before, after) = (current.current.component, candidate.component.digest());
+        changes.differ("component", &before.short(), &after.short());
+        let old = prepare::component(&self.engine, &self.store, before).await;
+        let manifest = Manifest::parse(&current.current.manifest);
+        let old = match (&old, &manifest) {
+            (Ok(component), Ok(manifest)) => {
+                Described::of(component.interface(), manifest, &limits)
+            }
+            _ => Described::default(),
+        };
+        changes.functions(&old, &new);
+        changes.0
+    }
+}
+
+fn same(app: &App, component: Digest, manifest: &Bytes) -> bool {
+    app.current.component == component && app.current.manifest == *manifest
+}
+
+fn compile_info(candidate: &Candidate) -> v1::CompileInfo {
+    let prepared = candidate.component.prepared();
+    v1::CompileInfo {
+        compile_micros: convert::micros(prepared.compile),
+        cached: prepared.start != Start::ColdCompile,
+        component_bytes: candidate.component_bytes,
+        artifact_bytes: prepared.artifact_bytes,
+    }
+}
+
+/// The functions of an interface as the API tells them, with the limits in force.
+pub(crate) fn functions(
+    interface: &Interface,
+    manifest: &Manifest,
+    node: &Limits,
+) -> Vec<v1::Function> {
+    let one = |function: &FuncType| v1::Function {
+        name: function.name.clone(),
+        signature: function.signature(),
+        docs: match manifest.docs(&function.name) {
+            "" => function.docs.clone(),
+            docs => docs.to_owned(),
+        },
+        // Types have no maps with odd keys, so this cannot fail.
+        type_json: serde_json::to_vec(function).unwrap_or_default().into(),
+        limits: Some(convert::limits(&manifest.limits(&function.name).or(node))),
+        grants: grants(&manifest.grants(&function.name)),
+    };
+    interface.functions.iter().map(one).collect()
+}
+
+/// Grants as text. Values of environment variables stay with the manifest: a listing is not the place for them.
+fn grants(grants: &Grants) -> Vec<String> {
+    let network = grants.network.iter().map(|host| format!("network {host}"));
+    let env = grants.env.iter().map(|(name, _)| format!("env {name}"));
+    let args = (!grants.args.is_empty()).then(|| format!("args {}", grants.args.join(" ")));
+    network.chain(env).chain(args).collect()
+}
+
+/// Functions with what a diff compares.
+#[derive(Default)]
+struct Described(Vec<(String, String, Limits, Grants)>);
+
+impl Described {
+    fn of(interface: &Interface, manifest: &Manifest, node: &Limits) -> Self {
+        let one = |function: &FuncType| {
+            let name = &function.name;
+            (
+                name.clone(),
+                function.signature(),
+                manifest.limits(name).or(node),
+                manifest.grants(name),
+            )
+        };
+        Self(interface.functions.iter().map(one).collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&(String, String, Limits, Grants)> {
+        self.0.iter().find(|function| function.0 == name)
+    }
+}
+
+struct Changes(Vec<v1::Change>);
+
+impl Changes {
+    /// Tells one thing by what it was and is; empty stands for not there.
+    fn differ(&mut self, what: &str, before: &str, after: &str) {
+        use v1::change::Kind;
+        let kind = match (before, after) {
+            _ if before == after => return,
+            ("", _) => Kind::Added,
+            (_, "") => Kind::Removed,
+            _ => Kind::Changed,
+        };
+        let (before, after) = (before.to_owned(), after.to_owned());
+        self.0.push(v1::Change {
+            kind: kind.into(),
+            what: what.to_owned(),
+            before,
+            after,
+        });
+    }
+
+    fn functions(&mut self, old: &Described, new: &Described) {
+        for (name, signature, ..) in &old.0 {
+            if new.get(name).is_none() {
+                self.differ(&format!("function {name}"), signature, "");
+            }
+        }
+        for (name, signature, limits, granted) in &new.0 {
+            let before = old.get(name);
+            self.differ(
+                &format!("function {name}"),
+                before.map_or("", |before| &before.1),
+                signature,
+            );
+            let Some((_, _, limits_before, granted_before)) = before else {
+                self.grants(name, &Grants::default(), granted);
+                continue;
+            };
+            for ((what, before), (_, after)) in limit_texts(limits_before)
+                .into_iter()
+                .zip(limit_texts(limits))
+            {
+                self.differ(&format!("limit {name}.{what}"), &before, &after);
+            }
+            self.grants(name, granted_before, granted);
+        }
+    }
+
+    fn grants(&mut self, function: &str, before: &Grants, after: &Grants) {
+        let hosts = |grants: &Grants| {
+            grants
+                .network
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        self.differ(
+            &format!("grant {function}.network"),
+            &hosts(before),
+            &hosts(after),
+        );
+        // Values are compared but not shown.
+        let names = |grants: &Grants| {
+            grants
+                .env
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        if before.env != after.env {
+            let (old, mut new) = (names(before), names(after));
+            if old == new {
+                new.push_str(" (other values)");
+            }
+            self.differ(&format!("grant {function}.env"), &old, &new);
+        }
+        self.differ(
+            &format!("grant {function}.args"),
+            &before.args.join(" "),
+            &after.args.join(" "),
+        );
+    }
+}
+
+/// Limits by the keys a manifest has for them.
+fn limit_texts(limits: &Limits) -> [(&'static str, String); 9] {
+    let time = |duration: Duration| {
+        if duration.is_zero() {
+            String::new()
+        } else {
+            format!("{duration:?}")
+        }
+    };
+    [
+        ("timeout", time(limits.timeout)),
+        ("cpu", time(limits.cpu)),
+        ("memory", size(limits.memory_bytes)),
+        ("payload", size(limits.payload_bytes)),
+        ("host-call-bytes", size(limits.host_call_bytes)),
+        ("output", size(limits.output_bytes)),
+        ("output-rate", size(limits.output_bytes_per_second)),
+        ("handles", limits.handles.to_string()),
+        ("open-files", limits.open_files.to_string()),
+    ]
+}
+
+/// The largest binary unit that divides it.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0 => "0".into(),
+        bytes if bytes % (1 << 30) == 0 => format!("{}GiB", bytes >> 30),
+        bytes if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
+        bytes if bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),
+        bytes => format!("{bytes}B"),
+    }
+}

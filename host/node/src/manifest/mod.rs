@@ -1,0 +1,331 @@
+//! The manifest: what a deployment says about its functions beyond their types.
+//!
+//! It is `lydian.toml` beside the component, sent as JSON, or the JSON the SDK left inside the component
+//! ([`section`]); where both speak, the file wins key by key ([`merged`]).
+//!
+//! ```toml
+//! name = "sweep"                 # read by the command line
+//! timeout = "30s"                # for every function of the app
+//! network = ["api.example.org:443"]
+//!
+//! [functions.train]              # for one
+//! memory = "512MiB"
+//! env = { RUST_LOG = "info" }
+//! ```
+//!
+//! | key | means |
+//! | --- | --- |
+//! | `timeout`, `cpu` | wall and processor time, `500ms`, `5s`, `1m30s` |
+//! | `memory`, `payload`, `host-call-bytes`, `output` | bytes, `512MiB` |
+//! | `output-rate` | bytes per second, `1MiB` |
+//! | `handles`, `open-files` | counts |
+//! | `network`, `env`, `args` | grants: hosts and ports, environment variables, arguments |
+//! | `docs`, `kind` | written by the SDK, per function |
+//!
+//! Always true: every key is read by something. An unknown key is refused by name, and one that a later
+//! release will bring is refused with a sentence that says so: a deployment never promises what the node
+//! would not do.
+
+mod later;
+pub(crate) mod section;
+mod units;
+
+use crate::error::Error;
+use lydian_engine::{Grants, HostPort, Limits};
+use lydian_value::Interface;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// The newest manifest version this release reads.
+const VERSION: u64 = 1;
+
+/// A manifest that was read and understood.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    app: Settings,
+    functions: BTreeMap<String, Settings>,
+}
+
+/// Settings of one function, or of all functions of the app. What is absent is not set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Settings {
+    limits: Limits,
+    network: Option<Vec<HostPort>>,
+    env: BTreeMap<String, String>,
+    args: Option<Vec<String>>,
+    docs: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::UNSET,
+            network: None,
+            env: BTreeMap::new(),
+            args: None,
+            docs: String::new(),
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads a manifest; an empty one sets nothing.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] naming the key.
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, Error> {
+        let Value::Object(mut map) = value(json)? else {
+            return Err(refused("", "is not a table"));
+        };
+        check_version(map.remove("version"))?;
+        if map.remove("name").is_some_and(|name| !name.is_string()) {
+            return Err(refused("name", "is not a string"));
+        }
+        let mut functions = BTreeMap::new();
+        match map.remove("functions") {
+            None => {}
+            Some(Value::Object(tables)) => {
+                for (name, table) in tables {
+                    let path = format!("functions.{name}");
+                    let Value::Object(table) = table else {
+                        return Err(refused(&path, "is not a table"));
+                    };
+                    functions.insert(name, Settings::parse(&path, table)?);
+                }
+            }
+            Some(_) => return Err(refused("functions", "is not a table")),
+        }
+        Ok(Self {
+            app: Settings::parse("", map)?,
+            functions,
+        })
+    }
+
+    /// Refuses settings for functions the component does not export.
+    pub(crate) fn check_functions(&self, interface: &Interface) -> Result<(), Error> {
+        let exported = |name: &str| {
+            interface
+                .functions
+                .iter()
+                .any(|function| function.name == name)
+        };
+        let Some(unknown) = self.functions.keys().find(|name| !exported(name)) else {
+            return Ok(());
+        };
+        let names: Vec<&str> = interface
+            .functions
+            .iter()
+            .map(|function| function.name.as_str())
+            .collect();
+        Err(Error::Manifest {
+            path: format!("functions.{unknown}"),
+            reason: "names a function the component does not export".into(),
+            hint: Some(crate::error::known_names("it exports", unknown, &names)),
+        })
+    }
+
+    /// What the deployment sets for a function; the rest is the node's.
+    pub(crate) fn limits(&self, function: &str) -> Limits {
+        self.function(function)
+            .map_or(self.app.limits, |own| own.limits.or(&self.app.limits))
+    }
+
+    /// What the deployment grants a function.
+    pub(crate) fn grants(&self, function: &str) -> Grants {
+        let own = self.function(function);
+        let mut env = self.app.env.clone();
+        env.extend(own.iter().flat_map(|own| own.env.clone()));
+        let network = own
+            .and_then(|own| own.network.clone())
+            .or_else(|| self.app.network.clone());
+        let args = own
+            .and_then(|own| own.args.clone())
+            .or_else(|| self.app.args.clone());
+        Grants {
+            network: network.unwrap_or_default(),
+            env: env.into_iter().collect(),
+            args: args.unwrap_or_default(),
+        }
+    }
+
+    /// What the SDK wrote about a function; empty when it wrote nothing.
+    pub(crate) fn docs(&self, function: &str) -> &str {
+        self.function(function).map_or("", |own| &own.docs)
+    }
+
+    fn function(&self, name: &str) -> Option<&Settings> {
+        self.functions.get(name)
+    }
+}
+
+/// The component's own manifest with `file` over it, key by key and function by function. An empty one
+/// says nothing.
+///
+/// # Errors
+/// [`Error::Manifest`] when either is not a JSON table.
+pub(crate) fn merged(own: Option<Value>, file: &[u8]) -> Result<Vec<u8>, Error> {
+    let Some(own) = own else {
+        return if file.is_empty() {
+            Ok(Vec::new())
+        } else {
+            Ok(value(file)?.to_string().into_bytes())
+        };
+    };
+    let mut all = own;
+    section::lay_over(&mut all, value(file)?);
+    Ok(all.to_string().into_bytes())
+}
+
+fn value(json: &[u8]) -> Result<Value, Error> {
+    if json.is_empty() {
+        return Ok(Value::Object(Map::new()));
+    }
+    serde_json::from_slice(json).map_err(|error| refused("", &format!("is not JSON: {error}")))
+}
+
+fn check_version(version: Option<Value>) -> Result<(), Error> {
+    match version {
+        None => Ok(()),
+        Some(version) => match version.as_u64() {
+            Some(VERSION) => Ok(()),
+            Some(newer) if newer > VERSION => Err(Error::Manifest {
+                path: "version".into(),
+                reason: format!("is {newer}, newer than {VERSION}, the newest this node reads"),
+                hint: Some("upgrade the node, or build with an older SDK".into()),
+            }),
+            _ => Err(refused("version", &format!("is not {VERSION}"))),
+        },
+    }
+}
+
+impl Settings {
+    fn parse(path: &str, table: Map<String, Value>) -> Result<Self, Error> {
+        let mut settings = Self::default();
+        for (key, value) in table {
+            let place = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
+            settings
+                .set(&key, &value, !path.is_empty())
+                .map_err(|problem| problem.at(place))?;
+        }
+        Ok(settings)
+    }
+
+    fn set(&mut self, key: &str, value: &Value, of_function: bool) -> Result<(), Problem> {
+        match key {
+            "timeout" => self.limits.timeout = units::duration(value)?,
+            "cpu" => self.limits.cpu = units::duration(value)?,
+            "memory" => self.limits.memory_bytes = units::bytes(value)?,
+            "payload" => self.limits.payload_bytes = units::bytes(value)?,
+            "host-call-bytes" => self.limits.host_call_bytes = units::bytes(value)?,
+            "output" => self.limits.output_bytes = units::bytes(value)?,
+            "output-rate" => self.limits.output_bytes_per_second = units::bytes(value)?,
+            "handles" => self.limits.handles = units::count(value)?,
+            "open-files" => self.limits.open_files = units::count(value)?,
+            "network" => self.network = Some(hosts(value)?),
+            "env" => self.env = variables(value)?,
+            "args" => self.args = Some(units::strings(value)?),
+            "docs" if of_function => self.docs = units::string(value)?.to_owned(),
+            "kind" if of_function => kind(units::string(value)?)?,
+            _ => return Err(later::problem(key, KEYS)),
+        }
+        Ok(())
+    }
+}
+
+/// Every key of [`Settings::set`], for "did you mean".
+const KEYS: &[&str] = &[
+    "timeout",
+    "cpu",
+    "memory",
+    "payload",
+    "host-call-bytes",
+    "output",
+    "output-rate",
+    "handles",
+    "open-files",
+    "network",
+    "env",
+    "args",
+    "docs",
+    "kind",
+    "functions",
+    "name",
+    "version",
+];
+
+fn hosts(value: &Value) -> Result<Vec<HostPort>, Problem> {
+    let texts = units::strings(value)?;
+    texts
+        .iter()
+        .map(|text| {
+            text.parse()
+                .map_err(|error| Problem::new(format!("{error}")))
+        })
+        .collect()
+}
+
+fn variables(value: &Value) -> Result<BTreeMap<String, String>, Problem> {
+    let table = value
+        .as_object()
+        .ok_or_else(|| Problem::new("is not a table of strings"))?;
+    let mut variables = BTreeMap::new();
+    for (name, value) in table {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err(Problem::new(format!(
+                "`{name}` is no name of an environment variable"
+            )));
+        }
+        let text = value
+            .as_str()
+            .ok_or_else(|| Problem::new(format!("`{name}` is not a string")))?;
+        variables.insert(name.clone(), text.to_owned());
+    }
+    Ok(variables)
+}
+
+fn kind(kind: &str) -> Result<(), Problem> {
+    match kind {
+        "function" => Ok(()),
+        other => Err(later::kind(other)),
+    }
+}
+
+/// What is wrong with a value, before it is known where it stands.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    reason: String,
+    hint: Option<String>,
+}
+
+impl Problem {
+    fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            hint: None,
+        }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn at(self, path: String) -> Error {
+        Error::Manifest {
+            path,
+            reason: self.reason,
+            hint: self.hint,
+        }
+    }
+}
+
+fn refused(path: &str, reason: &str) -> Error {
+    Problem::new(reason).at(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

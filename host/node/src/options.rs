@@ -1,0 +1,122 @@
+//! How a node is set up.
+
+use lydian_engine::Limits;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Calls in line for a sandbox, all apps together: a second of work for the fastest guests.
+const DEFAULT_MAX_WAITING: usize = 10_000;
+/// Longest wait in line. A caller that waited half a minute is better told than kept.
+const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(30);
+/// Ended calls that `explain` and `list` remember: at about 1 KiB each, 4 MiB.
+const DEFAULT_KEPT_CALLS: usize = 4_096;
+/// What is kept of one call's output.
+const DEFAULT_CALL_LOG_BYTES: usize = 256 << 10;
+/// What is kept of an app's output.
+const DEFAULT_APP_LOG_BYTES: usize = 1 << 20;
+/// What is kept of the output of calls that ended, all together.
+const DEFAULT_KEPT_LOG_BYTES: usize = 64 << 20;
+/// Arguments a map may have on the node beyond those done with.
+const DEFAULT_MAP_WINDOW_BYTES: u64 = 16 << 20;
+/// How long a blob that nothing uses is kept: longer than any deploy takes from upload to commit.
+const DEFAULT_BLOB_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Two payloads of the default limit at once, however small the machine.
+const MIN_PAYLOAD_BUDGET_BYTES: u64 = 128 << 20;
+
+/// Where a node keeps its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// In this directory.
+    Directory(PathBuf),
+    /// Nowhere: apps and calls are gone with the node. Compiled components go to a temporary directory.
+    Memory,
+}
+
+/// How a node is set up. Start from [`Options::new`] or [`Options::memory`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Options {
+    pub data: Data,
+    /// Where compiled components are kept; `None`: with the rest. A node that keeps nothing else need not compile again
+    /// what an earlier one did.
+    pub artifacts: Option<PathBuf>,
+    /// Where to listen; `None` for a node that is used in process only.
+    pub listen: Option<SocketAddr>,
+    /// Limits in force where neither deployment nor caller sets any.
+    pub limits: Limits,
+    /// Sandboxes at once; `None`: as many as the machine carries.
+    pub max_sandboxes: Option<u32>,
+    /// Threads that run guests; `None`: one per processor.
+    pub sandbox_threads: Option<usize>,
+    /// Calls in line for a sandbox before others are refused.
+    pub max_waiting: usize,
+    /// How long one call waits in line.
+    pub max_wait: Duration,
+    /// Bytes of requests held at once; `None`: an eighth of the machine's memory.
+    pub payload_budget_bytes: Option<u64>,
+    /// Ended calls that are remembered.
+    pub kept_calls: usize,
+    pub call_log_bytes: usize,
+    pub app_log_bytes: usize,
+    pub kept_log_bytes: usize,
+    pub map_window_bytes: u64,
+    /// Whether to run durable calls that other processes recorded. A node does; a program that embeds one for a
+    /// moment runs its own only.
+    pub resume_spawned: bool,
+    /// How long a blob that nothing uses is kept.
+    pub blob_grace: Duration,
+}
+
+impl Options {
+    /// A node that keeps its state in `directory`.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self::with(Data::Directory(directory.into()), true)
+    }
+
+    /// A node that keeps nothing.
+    pub fn memory() -> Self {
+        Self::with(Data::Memory, true)
+    }
+
+    /// A node inside another program, over the state in `directory`, which others may use at the same time.
+    pub fn embedded(directory: impl Into<PathBuf>) -> Self {
+        Self::with(Data::Directory(directory.into()), false)
+    }
+
+    fn with(data: Data, resume_spawned: bool) -> Self {
+        Self {
+            data,
+            artifacts: None,
+            listen: None,
+            limits: Limits::default(),
+            max_sandboxes: None,
+            sandbox_threads: None,
+            max_waiting: DEFAULT_MAX_WAITING,
+            max_wait: DEFAULT_MAX_WAIT,
+            payload_budget_bytes: None,
+            kept_calls: DEFAULT_KEPT_CALLS,
+            call_log_bytes: DEFAULT_CALL_LOG_BYTES,
+            app_log_bytes: DEFAULT_APP_LOG_BYTES,
+            kept_log_bytes: DEFAULT_KEPT_LOG_BYTES,
+            map_window_bytes: DEFAULT_MAP_WINDOW_BYTES,
+            resume_spawned,
+            blob_grace: DEFAULT_BLOB_GRACE,
+        }
+    }
+
+    /// Bytes of requests held at once.
+    pub(crate) fn payload_budget(&self) -> u64 {
+        self.payload_budget_bytes
+            .unwrap_or_else(|| (memory_bytes() / 8).max(MIN_PAYLOAD_BUDGET_BYTES))
+    }
+}
+
+/// Memory of the machine; that of a small one when it does not say.
+fn memory_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|total| total.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.map_or(1 << 30, |kib| kib << 10)
+}

@@ -1,0 +1,425 @@
+//! From a target to what runs: app and version or bare component, function, limits, grants.
+//!
+//! A call asks the catalog for the app, in memory, and finds everything else attached to that very record:
+//! [`Ready`] is made once per version and stays valid exactly as long as the catalog answers with the same
+//! record, so there is nothing to invalidate. A version that is no longer current, as a durable call may
+//! name it, is looked up in the database once and remembered.
+//!
+//! Components themselves are asked of the engine for every call, a look into a map: the engine decides what
+//! stays in memory, and a function is remembered here only as long as it keeps the component.
+//!
+//! Not here: admission, and what the caller may lower.
+
+use crate::admission::Tenant;
+use crate::calls::log::LogRing;
+use crate::error::{Error, known_names};
+use crate::manifest::Manifest;
+use crate::prepare;
+use lru::LruCache;
+use lydian_api::v1::{AppRef, Target, target};
+use lydian_engine::{Component, Engine, Function, Grants, Limits, Start};
+use lydian_store::{App, AppState, DEFAULT_ENVIRONMENT, Store, Version};
+use lydian_value::{Digest, FuncType};
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
+
+/// Versions that are not current, and bare components, kept ready.
+const MAX_SIDE_ENTRIES: usize = 256;
+
+/// Turns targets into functions. Clones share what is ready.
+#[derive(Clone)]
+pub(crate) struct Resolver(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    engine: Engine,
+    /// By environment, then app: both lookups borrow, so a call allocates nothing here.
+    apps: RwLock<HashMap<String, HashMap<String, Entry>>>,
+    side: Mutex<LruCache<SideKey, Arc<Ready>>>,
+    /// Of bare components: they have no app to keep it.
+    bare: Arc<Live>,
+    hasher: RandomState,
+    app_log_bytes: usize,
+}
+
+/// An app's current version, and what outlives its versions.
+#[derive(Clone)]
+struct Entry {
+    app: Arc<App>,
+    ready: Arc<Ready>,
+    live: Arc<Live>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum SideKey {
+    Version(String, String, u64),
+    Component(Digest),
+}
+
+/// What an app has as long as the node runs, whatever its version.
+pub(crate) struct Live {
+    /// The newest output of any of its functions.
+    pub(crate) log: Arc<LogRing>,
+    /// Calls that have not ended.
+    pub(crate) running: AtomicU64,
+}
+
+/// One version, or one bare component, with what its calls need.
+pub(crate) struct Ready {
+    pub(crate) place: Place,
+    pub(crate) digest: Digest,
+    pub(crate) manifest: Manifest,
+    known: RwLock<Known>,
+    tenant: Tenant,
+    live: Arc<Live>,
+}
+
+/// Functions of a component that the engine keeps.
+#[derive(Default)]
+struct Known {
+    /// Weak, so that the engine can let go of it.
+    component: Weak<Component>,
+    functions: HashMap<String, Arc<Resolved>>,
+}
+
+/// Where a function was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) environment: String,
+    /// Empty for a bare component.
+    pub(crate) app: String,
+    /// 0 for a bare component.
+    pub(crate) version: u64,
+}
+
+/// A function with everything its calls have in common.
+pub(crate) struct Resolved {
+    pub(crate) place: Place,
+    pub(crate) digest: Digest,
+    pub(crate) function: Function,
+    /// What the deployment sets; the rest is the node's.
+    pub(crate) limits: Limits,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) tenant: Tenant,
+    pub(crate) live: Arc<Live>,
+    /// How the component came to be ready for whoever resolved this.
+    pub(crate) start: Start,
+}
+
+impl Resolved {
+    pub(crate) fn ty(&self) -> &FuncType {
+        self.function.ty()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.ty().name
+    }
+}
+
+impl Resolver {
+    pub(crate) fn new(store: Store, engine: Engine, app_log_bytes: usize) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            engine,
+            apps: RwLock::default(),
+            side: Mutex::new(LruCache::new(
+                NonZeroUsize::new(MAX_SIDE_ENTRIES).unwrap_or(NonZeroUsize::MIN),
+            )),
+            bare: Arc::new(Live::new(app_log_bytes)),
+            hasher: RandomState::new(),
+            app_log_bytes,
+        }))
+    }
+
+    /// The function a target names. Waits only for what is not ready yet.
+    ///
+    /// # Errors
+    /// [`Error::AppNotFound`], [`Error::AppStopped`], [`Error::FunctionNotFound`],
+    /// [`Error::ComponentNotFound`], and what keeps a component from being made ready.
+    pub(crate) async fn function(&self, target: Option<&Target>) -> Result<Arc<Resolved>, Error> {
+        let target = target.ok_or_else(|| Error::invalid("target", "is missing"))?;
+        let ready = self.ready(target).await?;
+        let component = self.component(&ready).await?;
+        ready.function(&component, &target.function)
+    }
+
+    /// As [`Resolver::function`], for a call that was accepted before: its app may have been stopped since.
+    pub(crate) async fn accepted_function(&self, target: &Target) -> Result<Arc<Resolved>, Error> {
+        let ready = match &target.code {
+            Some(target::Code::App(app)) => self.app(app, true).await?,
+            _ => self.ready(target).await?,
+        };
+        let component = self.component(&ready).await?;
+        ready.function(&component, &target.function)
+    }
+
+    /// The version or bare component a target names, for callers that want no particular function.
+    pub(crate) async fn ready(&self, target: &Target) -> Result<Arc<Ready>, Error> {
+        match &target.code {
+            Some(target::Code::App(app)) => self.app(app, false).await,
+            Some(target::Code::Component(digest)) => {
+                self.bare_component(digest_of("target", digest)?).await
+            }
+            None => Err(Error::invalid(
+                "target",
+                "names neither an app nor a component",
+            )),
+        }
+    }
+
+    /// The component, made ready when it is not.
+    pub(crate) async fn component(&self, ready: &Ready) -> Result<Arc<Component>, Error> {
+        prepare::component(&self.0.engine, &self.0.store, ready.digest).await
+    }
+
+    /// An app that is there, deployed or stopped.
+    ///
+    /// # Errors
+    /// [`Error::AppNotFound`], with a likely name.
+    pub(crate) fn existing(&self, environment: &str, name: &str) -> Result<Arc<App>, Error> {
+        let catalog = self.0.store.catalog();
+        if let Some(app) = catalog.app(environment, name)? {
+            return Ok(app);
+        }
+        let apps = catalog.apps(Some(environment));
+        let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+        Err(Error::AppNotFound {
+            environment: environment.to_owned(),
+            app: name.to_owned(),
+            hint: match names.is_empty() {
+                true => format!(
+                    "environment `{environment}` has no apps; deploy one with `lydian deploy`"
+                ),
+                false => known_names("deployed are", name, &names),
+            },
+        })
+    }
+
+    /// What the app has as long as the node runs.
+    pub(crate) fn live(&self, app: &Arc<App>) -> Arc<Live> {
+        self.entry(app).map_or_else(
+            |_| Arc::new(Live::new(self.0.app_log_bytes)),
+            |entry| entry.live,
+        )
+    }
+
+    async fn app(&self, reference: &AppRef, stopped_too: bool) -> Result<Arc<Ready>, Error> {
+        let environment = environment(&reference.environment);
+        let app = self.existing(environment, &reference.app)?;
+        if app.state == AppState::Stopped && !stopped_too {
+            return Err(Error::AppStopped {
+                environment: environment.to_owned(),
+                app: app.name.clone(),
+            });
+        }
+        let entry = self.entry(&app)?;
+        if matches!(reference.version, 0) || reference.version == app.current.number {
+            return Ok(entry.ready);
+        }
+        let key = SideKey::Version(environment.to_owned(), app.name.clone(), reference.version);
+        if let Some(ready) = self.0.side.lock().get(&key) {
+            return Ok(ready.clone());
+        }
+        let version = self
+            .0
+            .store
+            .catalog()
+            .version(environment, &app.name, reference.version)
+            .await?;
+        let ready = self.version(&app, &version, entry.live)?;
+        self.0.side.lock().put(key, ready.clone());
+        Ok(ready)
+    }
+
+    async fn bare_component(&self, digest: Digest) -> Result<Arc<Ready>, Error> {
+        if let Some(ready) = self.0.side.lock().get(&SideKey::Component(digest)) {
+            return Ok(ready.clone());
+        }
+        // Without this any digest would leave an entry, and a missing one be told only when it is prepared.
+        if !self
+            .0
+            .store
+            .blobs()
+            .has_many(&[digest])
+            .await?
+            .contains(&true)
+        {
+            return Err(Error::ComponentNotFound { digest });
+        }
+        let place = Place {
+            environment: String::new(),
+            app: String::new(),
+            version: 0,
+        };
+        let tenant = Tenant(self.0.hasher.hash_one(digest));
+        let ready = Arc::new(Ready {
+            place,
+            digest,
+            manifest: Manifest::default(),
+            known: RwLock::default(),
+            tenant,
+            live: self.0.bare.clone(),
+        });
+        self.0
+            .side
+            .lock()
+            .put(SideKey::Component(digest), ready.clone());
+        Ok(ready)
+    }
+
+    /// What is attached to the app's record; made anew when the record is another than last time.
+    fn entry(&self, app: &Arc<App>) -> Result<Entry, Error> {
+        let known = {
+            let apps = self.0.apps.read();
+            apps.get(&app.environment)
+                .and_then(|apps| apps.get(&app.name))
+                .cloned()
+        };
+        let live = match known {
+            Some(entry) if Arc::ptr_eq(&entry.app, app) => return Ok(entry),
+            Some(entry) => entry.live,
+            None => Arc::new(Live::new(self.0.app_log_bytes)),
+        };
+        let ready = self.version(app, &app.current, live.clone())?;
+        let entry = Entry {
+            app: app.clone(),
+            ready,
+            live,
+        };
+        let mut apps = self.0.apps.write();
+        apps.entry(app.environment.clone())
+            .or_default()
+            .insert(app.name.clone(), entry.clone());
+        Ok(entry)
+    }
+
+    fn version(&self, app: &App, version: &Version, live: Arc<Live>) -> Result<Arc<Ready>, Error> {
+        Ok(Arc::new(Ready {
+            place: Place {
+                environment: app.environment.clone(),
+                app: app.name.clone(),
+                version: version.number,
+            },
+            digest: version.component,
+            manifest: Manifest::parse(&version.manifest)?,
+            known: RwLock::default(),
+            tenant: Tenant(self.0.hasher.hash_one((&app.environment, &app.name))),
+            live,
+        }))
+    }
+
+    /// Forgets functions of components that the engine has let go, so that their memory is given back.
+    pub(crate) fn tidy(&self) {
+        let mut ready: Vec<Arc<Ready>> = self
+            .0
+            .side
+            .lock()
+            .iter()
+            .map(|(_, ready)| ready.clone())
+            .collect();
+        ready.extend(
+            self.0
+                .apps
+                .read()
+                .values()
+                .flat_map(HashMap::values)
+                .map(|entry| entry.ready.clone()),
+        );
+        for ready in ready {
+            let gone = ready.known.read().component.strong_count() == 0;
+            if gone {
+                *ready.known.write() = Known::default();
+            }
+        }
+    }
+}
+
+impl Ready {
+    fn function(&self, component: &Arc<Component>, name: &str) -> Result<Arc<Resolved>, Error> {
+        {
+            let known = self.known.read();
+            if std::ptr::eq(known.component.as_ptr(), Arc::as_ptr(component))
+                && let Some(resolved) = known.functions.get(name)
+            {
+                return Ok(resolved.clone());
+            }
+        }
+        let function = component
+            .function(name)
+            .map_err(|error| no_function(self, error))?;
+        let full_name = function.name();
+        let resolved = Arc::new(Resolved {
+            limits: self.manifest.limits(full_name),
+            grants: Arc::new(self.manifest.grants(full_name)),
+            place: self.place.clone(),
+            digest: self.digest,
+            tenant: self.tenant,
+            live: self.live.clone(),
+            start: component.prepared().start,
+            function,
+        });
+        // The handle of whoever waited for the component says so in its usage; later calls start fresh.
+        if component.prepared().start == Start::Fresh {
+            self.known.write().remember(component, name, &resolved);
+        }
+        Ok(resolved)
+    }
+
+    /// As errors name it.
+    pub(crate) fn described(&self) -> String {
+        match self.place.app.as_str() {
+            "" => format!("component `{}`", self.digest.short()),
+            app => format!("app `{app}`"),
+        }
+    }
+}
+
+impl Known {
+    /// Only names that a component answers to get here, so the map is bounded by its exports.
+    fn remember(&mut self, component: &Arc<Component>, name: &str, resolved: &Arc<Resolved>) {
+        if !std::ptr::eq(self.component.as_ptr(), Arc::as_ptr(component)) {
+            *self = Self {
+                component: Arc::downgrade(component),
+                functions: HashMap::new(),
+            };
+        }
+        self.functions.insert(name.to_owned(), resolved.clone());
+    }
+}
+
+impl Live {
+    fn new(log_bytes: usize) -> Self {
+        Self {
+            log: Arc::new(LogRing::new(log_bytes)),
+            running: AtomicU64::new(0),
+        }
+    }
+}
+
+/// The environment meant by a field: the default one when it is empty.
+pub(crate) fn environment(field: &str) -> &str {
+    if field.is_empty() {
+        DEFAULT_ENVIRONMENT
+    } else {
+        field
+    }
+}
+
+/// Reads a digest field.
+pub(crate) fn digest_of(field: &'static str, raw: &[u8]) -> Result<Digest, Error> {
+    Digest::try_from(raw).map_err(|error| Error::invalid(field, error.to_string()))
+}
+
+fn no_function(ready: &Ready, error: lydian_engine::Error) -> Error {
+    match error {
+        lydian_engine::Error::NoFunction(error) => Error::FunctionNotFound {
+            of: ready.described(),
+            error,
+        },
+        other => prepare::refusal(ready.digest, other),
+    }
+}
