@@ -13,6 +13,9 @@ use crate::{cache, guests, setup};
 /// Workspaces of guests; the host's own is the root.
 const GUEST_WORKSPACES: [&str; 2] = ["tests/guests", "examples"];
 
+/// Power cuts and full disks under the store. A workspace of its own: see its manifest.
+const POWER_CUTS: &str = "tests/lossyfs";
+
 /// The guest that only cargo-component builds.
 const COMPONENT_EXAMPLE: &str = "examples/component";
 
@@ -36,6 +39,7 @@ pub(crate) fn all() -> Result<()> {
         step("guests and examples build", build_guests),
         step("lints", lints),
         step("tests", tests),
+        step("power cuts and full disks", power_cuts),
         step("examples' own tests", example_tests),
         component_step(),
     ];
@@ -58,7 +62,8 @@ fn step(name: &'static str, action: impl FnOnce() -> Result<()>) -> Step {
 
 fn formatting() -> Result<()> {
     run(cargo()?.args(["fmt", "--all", "--check"]))?;
-    for workspace in GUEST_WORKSPACES.into_iter().chain([COMPONENT_EXAMPLE]) {
+    let others = [COMPONENT_EXAMPLE, POWER_CUTS];
+    for workspace in GUEST_WORKSPACES.into_iter().chain(others) {
         run(cargo_in(workspace)?.args(["fmt", "--all", "--check"]))?;
     }
     Ok(())
@@ -101,6 +106,22 @@ fn lints() -> Result<()> {
 
 fn tests() -> Result<()> {
     run(cargo()?.args(["test", "--locked", "--workspace", "--no-fail-fast"]))
+}
+
+fn power_cuts() -> Result<()> {
+    let target = cache::target()?.join("lossyfs");
+    let mut lints = cargo_in(POWER_CUTS)?;
+    lints.args([
+        "clippy",
+        "--quiet",
+        "--locked",
+        "--all-targets",
+        "--target-dir",
+    ]);
+    run(lints.arg(&target).args(["--", "-D", "warnings"]))?;
+    run(cargo_in(POWER_CUTS)?
+        .args(["test", "--locked", "--target-dir"])
+        .arg(target))
 }
 
 fn example_tests() -> Result<()> {
