@@ -110,6 +110,32 @@ fn a_blob_that_does_not_fit_is_refused_and_leaves_nothing() {
     });
 }
 
+/// What is committed together fails together, so what may fail on its own is not committed together.
+#[test]
+fn a_large_commit_that_does_not_fit_costs_the_small_ones_beside_it_nothing() {
+    with_disk(u64::MAX, async |disk, at| {
+        let store = Store::open(at.join("data")).await.unwrap();
+        disk.set_capacity(disk.used() + 2_000_000);
+        let mut commits = tokio::task::JoinSet::new();
+        for n in 0..40 {
+            let (store, len) = (store.clone(), if n % 10 == 5 { 5_000_000 } else { 10 });
+            commits.spawn(async move {
+                let write = Write::Put(format!("key {n}").into(), vec![7; len].into());
+                (len, store.meta().commit(vec![], vec![write]).await)
+            });
+        }
+        for (len, result) in commits.join_all().await {
+            match result {
+                Ok(_) => assert_eq!(len, 10),
+                Err(error) => assert!(
+                    matches!(error, Error::DiskFull { .. }) && len > 10,
+                    "{len}: {error}"
+                ),
+            }
+        }
+    });
+}
+
 /// A full disk under the database fails the commit by name; nothing of it is seen, reading goes on, and so does
 /// writing as soon as there is room.
 #[test]

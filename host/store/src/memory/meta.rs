@@ -107,16 +107,14 @@ impl MetaStore for MemoryStore {
         let before = self.0.clock.now_ms().saturating_sub(millis(keep));
         let mut state = self.0.state.lock();
         let old = |slot: &Slot| slot.value.is_none() && slot.at_ms <= before;
-        let newest = state
-            .keys
-            .values()
-            .filter(|slot| old(slot))
-            .map(|slot| slot.rev)
-            .max();
-        let count = state.keys.len();
-        state.keys.retain(|_, slot| !old(slot));
-        state.compacted = state.compacted.max(newest.unwrap_or(0));
-        Ok((count - state.keys.len()) as u64)
+        let deleted = state.keys.iter().filter(|(_, slot)| old(slot));
+        let gone: Vec<_> = deleted.map(|(key, slot)| (slot.rev, key.clone())).collect();
+        for change in &gone {
+            state.keys.remove(&change.1);
+            state.changed.remove(change);
+            state.compacted = state.compacted.max(change.0);
+        }
+        Ok(gone.len() as u64)
     }
 }
 
@@ -124,7 +122,12 @@ impl State {
     fn put(&mut self, key: Key, value: Option<Bytes>, rev: Rev, at_ms: u64) -> bool {
         let changes = value.is_some() || self.live(&key).is_some();
         if changes {
-            self.keys.insert(key, Slot { rev, value, at_ms });
+            self.changed.insert((rev, key.clone()));
+            if let Some(before) = self.keys.insert(key.clone(), Slot { rev, value, at_ms })
+                && before.rev != rev
+            {
+                self.changed.remove(&(before.rev, key));
+            }
         }
         changes
     }
@@ -136,19 +139,17 @@ impl State {
                 oldest: self.compacted,
             });
         }
-        let mut changes: Vec<_> = self
-            .keys
-            .range(prefix.clone()..)
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .filter(|(_, slot)| slot.rev > since)
-            .map(|(key, slot)| Change {
-                rev: slot.rev,
+        let newer = self
+            .changed
+            .range((since.saturating_add(1), Key::from(""))..);
+        let changes = newer
+            .filter(|(_, key)| key.starts_with(prefix))
+            .map(|(rev, key)| Change {
+                rev: *rev,
                 key: key.clone(),
-                value: slot.value.clone(),
-            })
-            .collect();
-        changes.sort_by(|a, b| (a.rev, &a.key).cmp(&(b.rev, &b.key)));
-        Ok((self.rev, changes))
+                value: self.keys.get(key).and_then(|slot| slot.value.clone()),
+            });
+        Ok((self.rev, changes.collect()))
     }
 
     /// Every `Finish` must name a current attempt, and no job twice, before anything is written.

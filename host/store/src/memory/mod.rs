@@ -37,6 +37,8 @@ struct State {
     /// Deletions up to this revision may have been forgotten.
     compacted: Rev,
     keys: BTreeMap<Key, Slot>,
+    /// The same keys by when they changed.
+    changed: BTreeSet<(Rev, Key)>,
     leases: BTreeMap<LeaseName, LeaseSlot>,
     jobs: BTreeMap<Seq, StoredJob>,
     next_seq: Seq,

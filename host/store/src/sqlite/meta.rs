@@ -57,7 +57,7 @@ impl MetaStore for SqliteStore {
 
     async fn scan(&self, range: Range, limit: u32) -> Result<Page> {
         self.read(move |connection| {
-            let limit = limit.max(1);
+            let limit = limit.clamp(1, u32::MAX - 1);
             let rev = counter(connection, "rev")?;
             let mut select = connection.prepare_cached(
                 "SELECT key, rev, value FROM keys WHERE key >= ?1 AND (?2 IS NULL OR key < ?2)

@@ -4,8 +4,9 @@
 //! once, and only then answers each. When the last round had company it waits up to [`LINGER`] for as many
 //! again: producers that were just answered are about to come back. A lone producer never waits.
 //!
-//! An operation that is refused (a guard, a stale attempt) has written nothing and does not disturb the
-//! others of its round; a failure of the database takes the whole round back.
+//! Large operations go alone: one that does not fit on the disk, or takes long, costs nobody else. An
+//! operation that is refused (a guard, a stale attempt) has written nothing and does not
+//! disturb the others of its round; a failure of the database takes the whole round back.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ use crate::{Clock, Epoch, Error, JobId, LeaseName, Result, Rev, Shard};
 
 /// Operations in one transaction: beyond this, flushing is no longer what costs.
 const GROUP: usize = 256;
+
+/// From this size on an operation has a round of its own.
+const LARGE_BYTES: u64 = 1 << 20;
 
 /// The longest a round waits for company.
 const LINGER: Duration = Duration::from_millis(2);
@@ -145,9 +149,10 @@ struct Thread {
 
 impl Thread {
     fn run(mut self, operations: &Receiver<Box<dyn Op>>) {
-        while let Ok(first) = operations.recv() {
+        let mut held = None;
+        while let Some(first) = held.take().or_else(|| operations.recv().ok()) {
             let mut round = vec![first];
-            self.gather(operations, &mut round);
+            held = self.gather(operations, &mut round);
             self.company = round.len();
             let (result, effects) = match self.commit(&mut round) {
                 Ok(effects) => (Ok(()), effects),
@@ -169,19 +174,28 @@ impl Thread {
         }
     }
 
-    fn gather(&self, operations: &Receiver<Box<dyn Op>>, round: &mut Vec<Box<dyn Op>>) {
+    /// Fills the round up. Answers with a large operation that must wait for the next.
+    fn gather(
+        &self,
+        operations: &Receiver<Box<dyn Op>>,
+        round: &mut Vec<Box<dyn Op>>,
+    ) -> Option<Box<dyn Op>> {
+        let large = |op: &dyn Op| op.bytes() >= LARGE_BYTES;
+        let alone = round.iter().any(|op| large(&**op));
         let deadline = Instant::now() + LINGER;
-        while round.len() < GROUP {
+        while round.len() < GROUP && !alone {
             let next = if round.len() < self.company {
                 operations.recv_timeout(deadline.saturating_duration_since(Instant::now()))
             } else {
                 operations.try_recv().map_err(|_| RecvTimeoutError::Timeout)
             };
             match next {
+                Ok(op) if large(&*op) => return Some(op),
                 Ok(op) => round.push(op),
-                Err(_) => return,
+                Err(_) => return None,
             }
         }
+        None
     }
 
     fn commit(&mut self, round: &mut [Box<dyn Op>]) -> Result<Effects> {

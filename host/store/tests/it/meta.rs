@@ -127,6 +127,7 @@ conformance! { Bed:
         for limit in 1..7 {
             assert_eq!(keys(&*bed.store, "a/", limit).await, ["a/1", "a/2", "a/3", "a/30", "a/4"]);
         }
+        assert_eq!(keys(&*bed.store, "a/", u32::MAX).await.len(), 5);
         assert_eq!(keys(&*bed.store, "c", 3).await, Vec::<String>::new());
         assert_eq!(keys(&*bed.store, "", 3).await.len(), names.len());
     }
