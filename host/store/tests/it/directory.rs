@@ -190,6 +190,24 @@ async fn collection_takes_leftovers_and_leaves_strangers() {
     assert!(!left.exists() && fan.join("notes.txt").exists() && dir.join("README").exists());
 }
 
+/// Found old by the collector, then found by somebody who will use it, then about to be removed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_found_while_it_is_about_to_be_swept_stays() {
+    let bed = BlobBed::disk();
+    let digest = bed.store.put("found".into()).await.unwrap();
+    bed.age(2 * DAY);
+    let lock = fs::File::open(bed.dir.as_ref().unwrap().path().join("lock")).unwrap();
+    lock.lock_shared().unwrap();
+    let store = bed.store.clone();
+    let sweep = tokio::spawn(async move { store.sweep(&LiveSet::new(), DAY).await.unwrap() });
+    // Time for the collector to come to the lock; if it is not enough, nothing is tested, and nothing fails.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(bed.store.has_many(&[digest]).await.unwrap(), [true]);
+    lock.unlock().unwrap();
+    assert_eq!(sweep.await.unwrap().blobs, 0);
+    assert_eq!(bed.store.get(&digest).await.unwrap(), "found");
+}
+
 /// A corrupt entry is evidence, but not for ever.
 #[tokio::test]
 async fn quarantine_is_cleared_after_a_week() {
