@@ -96,7 +96,7 @@ fn lints() -> Result<()> {
             setup::TARGETS[0],
         ]);
         cargo
-            .arg("--examples")
+            .args(["--lib", "--examples"])
             .arg("--target-dir")
             .arg(cache::target()?.join("guests"));
         run(cargo.args(["--", "-D", "warnings"]))?;
