@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Refusal, Result};
 use crate::lookup::Lookups;
-use crate::transport::Transport;
+use crate::transport::{IN_PROCESS, Transport};
 use bytes::Bytes;
 use lydian_api::v1::apps_client::AppsClient;
 use lydian_api::v1::blobs_client::BlobsClient;
@@ -87,7 +87,7 @@ impl Client {
     ///
     /// | variable | meaning |
     /// | --- | --- |
-    /// | `LYDIAN_URL` | the node; without it, one in this process with the feature `embedded`, else [`DEFAULT_URL`] |
+    /// | `LYDIAN_URL` | the node, or `embedded` for one in this process; not set: `embedded` with the feature of that name, else [`DEFAULT_URL`] |
     /// | `LYDIAN_ENV` | the environment, else [`DEFAULT_ENVIRONMENT`] |
     /// | `LYDIAN_TOKEN` | sent with every request |
     /// | `LYDIAN_HOME` | the data directory of a node in this process |
@@ -104,8 +104,10 @@ impl Client {
     /// ```
     pub async fn from_env() -> Result<Self> {
         let client = match variable("LYDIAN_URL")? {
+            Some(url) if url == IN_PROCESS => Self::in_process().await?,
             Some(url) => Self::connect(&url).await?,
-            None => Self::without_url().await?,
+            None if cfg!(feature = "embedded") => Self::in_process().await?,
+            None => Self::connect(DEFAULT_URL).await?,
         };
         let client = match variable("LYDIAN_TOKEN")? {
             Some(token) => client.with_token(&token)?,
@@ -118,13 +120,19 @@ impl Client {
     }
 
     #[cfg(feature = "embedded")]
-    async fn without_url() -> Result<Self> {
+    async fn in_process() -> Result<Self> {
         Self::embedded(crate::Options::default()).await
     }
 
     #[cfg(not(feature = "embedded"))]
-    async fn without_url() -> Result<Self> {
-        Self::connect(DEFAULT_URL).await
+    async fn in_process() -> Result<Self> {
+        let refusal = Refusal::new(
+            "not-embedded",
+            "this program cannot run a node in its process",
+        );
+        Err(Error::InvalidArgument(refusal.about(IN_PROCESS).hint(
+            "build it with the feature `embedded` of `lydian-client`, or set `LYDIAN_URL` to a node",
+        )))
     }
 
     /// Speaks to a node's services in this process, without a socket: `Node::routes()`, or services of
@@ -199,6 +207,12 @@ impl Client {
     /// The node's URL; `embedded` for one in this process.
     pub fn url(&self) -> &str {
         self.shared.transport.url()
+    }
+
+    /// What [`Client::over`] was told to keep, if it is a `T`.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn kept<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.shared.keep.clone()?.downcast().ok()
     }
 
     pub(crate) fn lookups(&self) -> &Lookups {

@@ -73,6 +73,8 @@ pub enum FailureKind {
     Stack,
     /// Calls were nested deeper than the limit.
     Depth,
+    /// One input of a map, or one call of a session, was not of the function's type.
+    Arguments,
     /// A kind this client is too old to know.
     Unknown,
 }
@@ -95,6 +97,7 @@ impl FailureKind {
             Self::Exited => "exited",
             Self::Stack => "stack",
             Self::Depth => "depth",
+            Self::Arguments => "arguments",
             Self::Unknown => "unknown",
         }
     }
@@ -140,6 +143,7 @@ impl From<v1::failure::Kind> for FailureKind {
             Kind::Exited => Self::Exited,
             Kind::Stack => Self::Stack,
             Kind::Depth => Self::Depth,
+            Kind::Arguments => Self::Arguments,
             Kind::Unspecified => Self::Unknown,
         }
     }

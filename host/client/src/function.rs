@@ -127,7 +127,7 @@ impl Client {
         self.find_function(Place::Component(component), name).await
     }
 
-    async fn find_function(&self, place: Place, name: &str) -> Result<Function> {
+    pub(crate) async fn find_function(&self, place: Place, name: &str) -> Result<Function> {
         let changes = self.lookups().changes();
         let bound = self.lookup(&place).await?.find(name)?;
         let known = Known {
@@ -242,14 +242,20 @@ impl Function {
         &self.options
     }
 
-    /// Checks and encodes everything that can be wrong before a byte is sent.
-    async fn prepare<A: Input, R: Output>(&self, args: A) -> Result<(Arc<Bound>, Bytes)> {
+    /// The function as it is now, if it takes and gives these forms.
+    pub(crate) async fn check_types<A: Input, R: Output>(&self) -> Result<Arc<Bound>> {
         let bound = self.bind().await?;
         bound.needs_no_session()?;
         bound.matched_once::<A, R>(|| {
             A::check(bound.ty())?;
             R::check(bound.ty().result.as_ref())
         })?;
+        Ok(bound)
+    }
+
+    /// Checks and encodes everything that can be wrong before a byte is sent.
+    async fn prepare<A: Input, R: Output>(&self, args: A) -> Result<(Arc<Bound>, Bytes)> {
+        let bound = self.check_types::<A, R>().await?;
         let args = args.encode(bound.ty(), &bound.value_limits())?;
         Ok((bound, args))
     }

@@ -5,6 +5,8 @@ mod apps;
 mod blobs;
 mod call;
 mod client;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod error;
 mod failure;
 pub mod forms;
@@ -18,6 +20,7 @@ mod run;
 mod session;
 mod stream;
 mod transport;
+mod typed;
 
 pub use apps::{
     App, AppState, Change, ChangeKind, Code, CompileInfo, Deploy, Deployed, Description,
@@ -25,15 +28,25 @@ pub use apps::{
 };
 pub use call::{Call, CallFilter, CallInfo, CallKind, CallState, Explanation, gather};
 pub use client::{Client, DEFAULT_ENVIRONMENT, DEFAULT_URL};
+#[cfg(feature = "embedded")]
+pub use embedded::Options;
 pub use error::{Error, Refusal, Report, Result, Unreachable};
 pub use failure::{Failure, FailureKind, Start, Usage};
 pub use forms::{Input, Json, Output, Values, Wave, Wire};
 pub use function::{Answer, Function};
 pub use limits::Limits;
 pub use logs::{LogChunk, LogSource, LogStream, Tail};
+#[cfg(feature = "macros")]
+pub use lydian_client_macros::{Wit, bindgen};
 pub use lydian_value::{Digest, FuncType, Handle, Type, Value, Wit};
 pub use map::{Collect, Indexed, Map, MapSummary, OnFailure, Raise};
 pub use nodeinfo::{Check, CheckStatus, NodeInfo};
 pub use run::{Event, Finished, Items, Run};
 pub use session::{Resource, Session};
 pub use stream::ResultStream;
+
+#[doc(hidden)]
+pub mod __private {
+    //! For the code that the macros make.
+    pub use crate::typed::{Origin, Reader, Type, ValueError as Error, Wit, len_prefix};
+}

@@ -75,7 +75,12 @@ struct Shared {
 enum Over {
     Closed,
     Broken(String),
+    /// The component could not be started at all.
+    Failed(Failure),
 }
+
+/// The answer that belongs to no call: the node gives it when the sandbox did not start.
+const START: u64 = 0;
 
 impl Drop for Inner {
     fn drop(&mut self) {
@@ -146,7 +151,7 @@ impl Client {
 }
 
 impl Session {
-    async fn open(client: &Client, place: &Place, limits: Limits) -> Result<Self> {
+    pub(crate) async fn open(client: &Client, place: &Place, limits: Limits) -> Result<Self> {
         let functions = client.lookup(place).await?;
         let (requests, queue) = mpsc::channel(QUEUED_REQUESTS);
         let open = session_request::Part::Open(v1::SessionOpen {
@@ -344,7 +349,7 @@ async fn read(client: Client, mut responses: Streaming<v1::SessionResponse>, sha
             None => break Over::Closed,
         }
     };
-    *shared.over.lock() = Some(over);
+    shared.over.lock().get_or_insert(over);
     let waiting = std::mem::take(&mut *shared.waiting.lock());
     // Dropping their senders wakes them, and they read why.
     drop(waiting);
@@ -355,9 +360,14 @@ impl Shared {
         match response.part {
             Some(Part::Result(result)) => {
                 let outcome = result.outcome.unwrap_or_default().into_result();
-                let outcome =
-                    outcome.map_err(|failure| Error::Failed(Box::new(Failure::from(failure))));
-                self.answer(result.id, outcome);
+                let outcome = outcome.map_err(Failure::from);
+                if let (START, Err(failure)) = (result.id, &outcome) {
+                    *self.over.lock() = Some(Over::Failed(failure.clone()));
+                }
+                self.answer(
+                    result.id,
+                    outcome.map_err(|failure| Error::Failed(Box::new(failure))),
+                );
             }
             Some(Part::Log(chunk)) => {
                 if let Some(show) = &mut *self.on_log.lock() {
@@ -388,6 +398,7 @@ impl Over {
             Self::Broken(why) => {
                 Refusal::new("session-over", format!("the session is over: {why}"))
             }
+            Self::Failed(failure) => return Error::Failed(Box::new(failure)),
         };
         Error::Conflict(refusal.hint("open a new one; what lived in the old one is gone"))
     }

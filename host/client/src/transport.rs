@@ -29,7 +29,7 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// smaller one for the connection would let a few streams that nobody reads stop all the others.
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 /// What [`Transport::url`] says of a node in this process.
-const IN_PROCESS: &str = "embedded";
+pub(crate) const IN_PROCESS: &str = "embedded";
 
 /// A node's services in this process.
 type Local = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;

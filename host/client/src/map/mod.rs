@@ -312,12 +312,7 @@ impl<'a, A: Input, R: Output, M: OnFailure<R>> Map<'a, A, R, M> {
         let function = self.function.clone();
         let open = self.open.clone();
         self.state = State::Opening(Box::pin(async move {
-            let bound = function.bind().await?;
-            bound.needs_no_session()?;
-            bound.matched_once::<A, R>(|| {
-                A::check(bound.ty())?;
-                R::check(bound.ty().result.as_ref())
-            })?;
+            let bound = function.check_types::<A, R>().await?;
             bound.returns_at_once()?;
             let inputs = futures::stream::once(std::future::ready(first)).chain(rest);
             let inputs = Inputs::new(inputs, bound.clone());
