@@ -25,7 +25,7 @@ mod fuse;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fuser::{BackgroundSession, Config, MountOption};
@@ -125,9 +125,14 @@ pub fn available() -> bool {
         eprintln!("SKIPPED: no /dev/fuse, power cuts and full disks are not tested here");
         return false;
     }
-    let dir = std::env::temp_dir().join(format!("lossyfs-probe-{}", std::process::id()));
-    let probe = std::fs::create_dir_all(&dir).and_then(|()| Disk::new().mount(&dir)?.unmount());
-    let _ = std::fs::remove_dir(&dir);
+    // Once: tests run at the same time, and their probes would be mounted on top of one another.
+    static PROBE: OnceLock<io::Result<()>> = OnceLock::new();
+    let probe = PROBE.get_or_init(|| {
+        let dir = std::env::temp_dir().join(format!("lossyfs-probe-{}", std::process::id()));
+        std::fs::create_dir_all(&dir)?;
+        let mounted = Disk::new().mount(&dir).and_then(Mounted::unmount);
+        std::fs::remove_dir(&dir).and(mounted)
+    });
     match probe {
         Ok(()) => true,
         Err(error) if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
