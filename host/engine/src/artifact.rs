@@ -153,13 +153,7 @@ impl Store {
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Io`]; nothing is left behind.
     pub(crate) fn save(&self, key: &Key, artifact: &[u8]) -> Result<Stored, Error> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = self.directory.join(format!(
-            "{key}.{}-{count}{}",
-            std::process::id(),
-            evict::TEMPORARY
-        ));
+        let temporary = temporary(&self.directory, &key.to_string());
         let written = self.write(key, artifact, &temporary).and_then(|file| {
             fs::rename(&temporary, self.path(key))?;
             let stamp = Stamp::of(&file)?;
@@ -225,6 +219,13 @@ impl Stamp {
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         })
     }
+}
+
+/// A name that no other thread or process uses.
+fn temporary(directory: &Path, name: &str) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    directory.join(format!("{name}.{process}-{count}{}", evict::TEMPORARY))
 }
 
 /// Writes down that the file is used now, unless that was done lately. Says whether it did.

@@ -26,7 +26,7 @@ pub use error::Error;
 use std::fs::File;
 use std::io::PipeWriter;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::artifact::{self, Configuration, Key, Store, Stored};
 use crate::checks::{Check, CheckStatus};
-use crate::scan::{self, Caps, scan};
+use crate::scan::{Caps, scan};
 use flight::Flights;
 use process::{Job, Stopped};
 use protocol::Task;
@@ -49,6 +49,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 const DEFAULT_MEMORY_BYTES: u64 = 4 << 30;
 /// A thousand components of 1 MiB come to some 4 GiB of native code.
 const DEFAULT_CACHE_BYTES: u64 = 10 << 30;
+/// Native code is three to four times as large as the component; ten times is none.
+const GROWTH: u64 = 10;
 /// Below the data directory.
 const CACHE_DIRECTORY: &str = "artifacts";
 /// A worker that does not greet within this is not coming.
@@ -127,6 +129,8 @@ struct Inner {
     /// First come, first served: tokio's semaphore is fair.
     slots: Arc<Semaphore>,
     flights: Flights,
+    /// Whether it was logged that workers run without filtered system calls.
+    warned: Once,
 }
 
 /// One answer, for all who wait for it.
@@ -154,6 +158,7 @@ impl Compiler {
             store: Store::open(&data_dir.join(CACHE_DIRECTORY), options.cache_bytes)?,
             slots: Arc::new(Semaphore::new(options.workers.max(1))),
             flights: Flights::default(),
+            warned: Once::new(),
             options,
         })))
     }
@@ -244,6 +249,7 @@ impl Compiler {
             let job = inner.job(Task::Compile, &bytes, &cancelled);
             let worker = match process::run(&job) {
                 Ok(done) => {
+                    inner.warn_once(&done.unfiltered);
                     let stored = inner.keep(&key, &done.artifact);
                     let compile_time = started.elapsed();
                     let ready = stored.map(|stored| {
@@ -328,9 +334,18 @@ impl Inner {
             payload,
             configuration: self.configuration,
             memory_bytes: self.options.memory_bytes,
+            artifact_bytes: self.options.caps.component_bytes.saturating_mul(GROWTH),
             timeout: self.options.timeout,
             threads: self.options.threads.max(1),
             cancelled,
+        }
+    }
+
+    fn warn_once(&self, unfiltered: &str) {
+        if !unfiltered.is_empty() {
+            self.warned.call_once(|| {
+                tracing::warn!(unfiltered, "the compiler's system calls are not filtered")
+            });
         }
     }
 

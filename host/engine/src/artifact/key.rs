@@ -144,12 +144,7 @@ impl MacKey {
     fn create(directory: &Path, path: &Path) -> Result<(), Error> {
         let mut secret = [0; KEY_BYTES];
         getrandom::fill(&mut secret).map_err(|error| Error::Random(error.to_string()))?;
-        let temporary = directory.join(format!(
-            "{KEY_FILE}.{}{}",
-            std::process::id(),
-            super::evict::TEMPORARY
-        ));
-        let _ = fs::remove_file(&temporary);
+        let temporary = super::temporary(directory, KEY_FILE);
         let made = File::options()
             .write(true)
             .create_new(true)

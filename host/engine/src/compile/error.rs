@@ -32,7 +32,7 @@ pub enum Error {
     /// Compiling took longer than one component may.
     #[error("compiling the component took longer than {} s", limit.as_secs_f64())]
     OutOfTime { limit: Duration },
-    /// The native code is larger than the memory that compiling may take.
+    /// The native code is larger than any sensible component's.
     #[error(
         "the component compiles to {bytes} bytes of native code, more than the limit of {limit_bytes}"
     )]

@@ -23,6 +23,12 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 /// Bytes of the worker's stderr that are kept, from the end: a panic message with its place.
 const STDERR_BYTES: usize = 4 << 10;
 
+/// Bytes of a worker's message other than an artifact.
+const TEXT_BYTES: u64 = 1 << 20;
+
+/// A deadline must be a point in time, however long the timeout.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(24);
+
 /// Bytes read from a worker in one go.
 const READ_BYTES: u64 = 1 << 20;
 
@@ -35,6 +41,8 @@ pub(super) struct Job<'a> {
     pub(super) payload: &'a [u8],
     pub(super) configuration: Configuration,
     pub(super) memory_bytes: u64,
+    /// Native code it may answer with.
+    pub(super) artifact_bytes: u64,
     pub(super) timeout: Duration,
     pub(super) threads: usize,
     /// Closed at the other end when nobody waits for the answer any more.
@@ -65,7 +73,7 @@ impl From<Error> for Stopped {
 
 /// Runs one worker to its answer.
 pub(super) fn run(job: &Job<'_>) -> Result<Done, Stopped> {
-    let deadline = Instant::now() + job.timeout;
+    let deadline = Instant::now() + job.timeout.min(LONGEST_TIMEOUT);
     let mut conversation = Conversation::start(job)?;
     loop {
         if let Some(artifact) = conversation.hear(job)? {
@@ -84,7 +92,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Done, Stopped> {
 
 /// Starts a worker and hears whether its system calls are filtered, without giving it anything to do.
 pub(super) fn greet(job: &Job<'_>) -> Result<String, Stopped> {
-    let deadline = Instant::now() + job.timeout;
+    let deadline = Instant::now() + job.timeout.min(LONGEST_TIMEOUT);
     let mut conversation = Conversation::start(job)?;
     loop {
         conversation.hear(job)?;
@@ -164,7 +172,8 @@ struct Conversation<'a> {
     worker: Worker,
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
-    stderr: ChildStderr,
+    /// `None` when the worker has closed it, so that nobody polls it any more.
+    stderr: Option<ChildStderr>,
     /// What is still to be written. Nothing is before the greeting: a program that is no worker must not get the component.
     head: Vec<u8>,
     payload: &'a [u8],
@@ -189,7 +198,7 @@ impl<'a> Conversation<'a> {
                 worker,
                 stdin: Some(stdin),
                 stdout,
-                stderr,
+                stderr: Some(stderr),
                 head: Request::head(job.task, &job.configuration, job.payload),
                 payload: job.payload,
                 received: Vec::new(),
@@ -215,18 +224,18 @@ impl<'a> Conversation<'a> {
                 }
                 Incoming::Message(Tag::Artifact, artifact) => return Ok(Some(artifact)),
                 Incoming::Message(tag, text) => return Err(failure(tag, &text, job)),
-                Incoming::Garbage => return Err(Error::NotAWorker),
-                Incoming::Partial {
-                    announced: Some(bytes),
-                } if bytes > job.memory_bytes => {
-                    return Err(Error::ArtifactTooLarge {
-                        bytes,
-                        limit_bytes: job.memory_bytes,
-                    });
+                Incoming::Garbage if !self.greeted => return Err(Error::NotAWorker),
+                Incoming::Garbage => return Err(nonsense()),
+                Incoming::Partial { announced } => {
+                    if let Some((tag, bytes)) = announced {
+                        check_size(tag, bytes, job)?;
+                    }
+                    break;
                 }
-                Incoming::Partial { .. } if ended => return Err(self.autopsy(job)),
-                Incoming::Partial { .. } => break,
             }
+        }
+        if ended {
+            return Err(self.autopsy(job));
         }
         if self.greeted {
             self.write_available();
@@ -243,8 +252,10 @@ impl<'a> Conversation<'a> {
         let mut watched = vec![
             PollFd::from_borrowed_fd(job.cancelled.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.stdout.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.stderr.as_fd(), PollFlags::IN),
         ];
+        if let Some(stderr) = &self.stderr {
+            watched.push(PollFd::from_borrowed_fd(stderr.as_fd(), PollFlags::IN));
+        }
         if let (Some(stdin), true) = (&self.stdin, self.greeted) {
             watched.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::OUT));
         }
@@ -271,7 +282,12 @@ impl<'a> Conversation<'a> {
 
     fn read_complaints(&mut self) {
         // What it complains about is worth nothing without an answer, so errors here are none.
-        let _ = read_available(&mut self.stderr, &mut self.complaints);
+        let Some(stderr) = &mut self.stderr else {
+            return;
+        };
+        if read_available(stderr, &mut self.complaints).unwrap_or(true) {
+            self.stderr = None;
+        }
         let excess = self.complaints.len().saturating_sub(STDERR_BYTES);
         self.complaints.drain(..excess);
     }
@@ -322,6 +338,25 @@ fn failure(tag: Tag, text: &[u8], job: &Job<'_>) -> Error {
         },
         Tag::Mismatch => Error::Mismatch,
         Tag::Panicked | Tag::Artifact | Tag::Greeting => Error::Crashed { how: text },
+    }
+}
+
+/// A worker that was taken over must not fill the engine's memory.
+fn check_size(tag: Tag, bytes: u64, job: &Job<'_>) -> Result<(), Error> {
+    match tag {
+        Tag::Artifact if bytes > job.artifact_bytes => Err(Error::ArtifactTooLarge {
+            bytes,
+            limit_bytes: job.artifact_bytes,
+        }),
+        Tag::Artifact => Ok(()),
+        _ if bytes > TEXT_BYTES => Err(nonsense()),
+        _ => Ok(()),
+    }
+}
+
+fn nonsense() -> Error {
+    Error::Crashed {
+        how: "it answered nonsense".to_owned(),
     }
 }
 

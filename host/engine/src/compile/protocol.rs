@@ -171,8 +171,8 @@ pub(super) fn send(to: &mut impl Write, tag: Tag, payload: &[u8]) -> io::Result<
 /// What the bytes that arrived so far hold.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
-    /// Not a whole message yet. `announced` bytes of payload are on their way, once that is known.
-    Partial { announced: Option<u64> },
+    /// Not a whole message yet. What it is and how many bytes of payload it has, once that is known.
+    Partial { announced: Option<(Tag, u64)> },
     /// One message, taken out of the bytes.
     Message(Tag, Vec<u8>),
     /// Nothing that a worker would say.
@@ -209,7 +209,7 @@ pub(super) fn receive(bytes: &mut Vec<u8>) -> Incoming {
             Incoming::Message(tag, message)
         }
         _ => Incoming::Partial {
-            announced: Some(length),
+            announced: Some((tag, length)),
         },
     }
 }

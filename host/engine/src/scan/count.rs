@@ -122,14 +122,18 @@ impl<'a> Walk<'a> {
         None
     }
 
-    fn open(&mut self, parser: Parser, is_module: bool) -> Result<(), Error> {
+    fn open(&mut self, frame: Frame, end: usize, bytes: &[u8]) -> Result<(), Error> {
+        // Without this, bytes that end between two sections of the inner one would pass.
+        if end > bytes.len() {
+            return Err(Error::Truncated { size: bytes.len() });
+        }
         let depth = self.frames.len() as u64 + 1;
         cap(
             "components inside one another",
             depth,
             self.caps.component_depth,
         )?;
-        self.frames.push(Frame::new(parser, is_module));
+        self.frames.push(frame);
         Ok(())
     }
 
@@ -137,8 +141,14 @@ impl<'a> Walk<'a> {
         let caps = self.caps;
         let declared = &mut self.declared;
         match payload {
-            Payload::ModuleSection { parser, .. } => self.open(parser, true),
-            Payload::ComponentSection { parser, .. } => self.open(parser, false),
+            Payload::ModuleSection {
+                parser,
+                unchecked_range,
+            } => self.open(Frame::new(parser, true), unchecked_range.end, bytes),
+            Payload::ComponentSection {
+                parser,
+                unchecked_range,
+            } => self.open(Frame::new(parser, false), unchecked_range.end, bytes),
             Payload::TypeSection(section) => {
                 add("types", &mut declared.types, &section, caps.types)
             }
