@@ -4,7 +4,7 @@
 //! looked up. A call is left with taking slots from the pool.
 
 use crate::cache::{Answer, Ready, SourceError};
-use crate::codec::{MAX_FLAT_ASYNC, Plan};
+use crate::codec::{MAX_DEPTH, MAX_FLAT_ASYNC, Plan};
 use crate::compile::Artifact;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -293,6 +293,20 @@ fn link(
         component: digest,
         reason: "its description names an export that it has not".to_owned(),
     })?;
+    if let Some(deep) = interface
+        .functions
+        .iter()
+        .find(|function| is_deep(function))
+    {
+        let reason = format!(
+            "a type of function `{}` nests deeper than {MAX_DEPTH}",
+            deep.name
+        );
+        return Err(Error::Link {
+            component: digest,
+            reason,
+        });
+    }
     // `None` when it imports modules, which never link here.
     let slots = component
         .resources_required()
@@ -336,6 +350,23 @@ fn export(component: &wasmtime::component::Component, function: &FuncType) -> Op
     })
 }
 
+fn is_deep(function: &FuncType) -> bool {
+    let types = function
+        .params
+        .iter()
+        .map(|param| &param.ty)
+        .chain(&function.result);
+    types.into_iter().any(|ty| deeper_than(ty, MAX_DEPTH))
+}
+
+/// Whether a type nests more than `levels` deep. Looks no deeper than that.
+fn deeper_than(ty: &Type, levels: usize) -> bool {
+    levels == 0
+        || parts(ty)
+            .into_iter()
+            .any(|part| deeper_than(part, levels - 1))
+}
+
 /// Core values that a type flattens to; `None` when more than anyone passes flat.
 fn flats(ty: &Type) -> Option<usize> {
     let count = match ty {
@@ -365,22 +396,22 @@ fn widest<'a>(mut types: impl Iterator<Item = &'a Type>) -> Option<usize> {
 
 /// Whether `wanted` holds for a type or a part of it.
 fn any(ty: &Type, wanted: &dyn Fn(&Type) -> bool) -> bool {
-    wanted(ty)
-        || match ty {
-            Type::List(item) | Type::FixedList(item, _) | Type::Option(item) => any(item, wanted),
-            Type::Map(key, value) => any(key, wanted) || any(value, wanted),
-            Type::Record(record) => record.fields.iter().any(|field| any(&field.ty, wanted)),
-            Type::Tuple(items) => items.iter().any(|item| any(item, wanted)),
-            Type::Variant(variant) => variant
-                .cases
-                .iter()
-                .filter_map(|case| case.ty.as_ref())
-                .any(|ty| any(ty, wanted)),
-            Type::Result(result) => result
-                .ok
-                .iter()
-                .chain(&result.err)
-                .any(|ty| any(ty, wanted)),
-            _ => false,
-        }
+    wanted(ty) || parts(ty).into_iter().any(|part| any(part, wanted))
+}
+
+/// The types that a type is made of. What a stream carries is not a part of the result that names it.
+fn parts(ty: &Type) -> Vec<&Type> {
+    match ty {
+        Type::List(item) | Type::FixedList(item, _) | Type::Option(item) => vec![item],
+        Type::Map(key, value) => vec![key, value],
+        Type::Record(record) => record.fields.iter().map(|field| &field.ty).collect(),
+        Type::Tuple(items) => items.iter().collect(),
+        Type::Variant(variant) => variant
+            .cases
+            .iter()
+            .filter_map(|case| case.ty.as_ref())
+            .collect(),
+        Type::Result(result) => result.ok.iter().chain(&result.err).collect(),
+        _ => Vec::new(),
+    }
 }

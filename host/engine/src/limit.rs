@@ -88,6 +88,10 @@ fn found(error: &Error, seen: Circumstances) -> Option<LimitHit> {
 pub(crate) fn at_limit(function: &str, limits: &Limits, hit: LimitHit) -> Failure {
     let name = format!("function `{function}`");
     match hit {
+        // CPU time that was not limited apart is limited by wall time, and that is what its reader has set.
+        LimitHit::Cpu if limits.cpu >= limits.timeout => {
+            at_limit(function, limits, LimitHit::Timeout)
+        }
         LimitHit::Timeout => Failure::new(
             FailureKind::Timeout,
             format!("{name} ran past its limit of {:?}", limits.timeout),

@@ -21,6 +21,9 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 /// Bytes of one table element.
 const TABLE_ELEMENT_BYTES: u64 = size_of::<usize>() as u64;
 
+/// Handles that wasmtime itself takes in a store, for the tasks and threads of calls.
+const RUNTIME_HANDLES: usize = 8;
+
 /// State of one sandbox, reachable from host functions.
 pub(crate) struct Ctx {
     pub(crate) table: ResourceTable,
@@ -45,7 +48,8 @@ struct Memory {
 impl Ctx {
     pub(crate) fn new(limits: Limits, grants: Arc<Grants>, sink: OutputSink) -> Ctx {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(limits.handles as usize);
+        // What the guest holds is counted by the store; some of it takes two entries here, such as a timer and its pollable.
+        table.set_max_capacity((limits.handles as usize).saturating_mul(2));
         let mut http = WasiHttpCtx::new();
         // One header block is one host call's worth at most, and never more than wasmtime's own bound.
         http.set_field_size_limit(
@@ -187,7 +191,7 @@ impl ResourceLimiter for Ctx {
 /// A store with every limit armed, before any guest code has run in it.
 pub(crate) fn store(engine: &wasmtime::Engine, ctx: Ctx) -> Store<Ctx> {
     let fuel = usize::try_from(ctx.limits.host_call_bytes).unwrap_or(usize::MAX);
-    let handles = ctx.limits.handles as usize;
+    let handles = (ctx.limits.handles as usize).saturating_add(RUNTIME_HANDLES);
     let mut store = Store::new(engine, ctx);
     store.limiter(|ctx| ctx);
     store.set_hostcall_fuel(fuel);

@@ -98,7 +98,7 @@ impl Engine {
         let (opened, ready) = oneshot::channel();
         let stopped = || crate::invoke::stopped("session");
         let task = self
-            .spawn(Keeper::serve(call, admitted, inbox, opened))
+            .spawn(Keeper::serve(inbox, call, admitted, opened))
             .ok_or_else(stopped)?;
         let task = AbortOnDrop(Some(task.abort_handle()));
         ready.await.map_err(|_| stopped())??;
@@ -175,10 +175,11 @@ struct Keeper {
 }
 
 impl Keeper {
+    /// Parameters are dropped last to first: the inbox, whose end [`Session::close`] waits for, after the place in the pool.
     async fn serve(
+        mut inbox: mpsc::Receiver<Request>,
         mut call: Call,
         admitted: Admitted,
-        mut inbox: mpsc::Receiver<Request>,
         opened: oneshot::Sender<Result<(), Failure>>,
     ) {
         let mut store = call.store(admitted.engine());
@@ -219,7 +220,6 @@ impl Keeper {
             }
         }
         retire(keeper.store);
-        drop(admitted);
     }
 
     /// Carries one request out; `false` when the session is over.

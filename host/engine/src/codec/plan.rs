@@ -6,7 +6,7 @@ use wasmtime::component::__internal::{ComponentTypes, InterfaceType};
 use wasmtime::{Result, bail};
 
 /// Types nest at most this deep, so that a walk over a plan never needs much stack.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// The layout of a function's parameters and result; filled in by its first call, which is the first to see its types.
 #[derive(Debug, Default)]

@@ -519,3 +519,61 @@ fn worker_does_not_outlive_who_started_it() {
     let pid = thread::spawn(move || spinning(&bench)).join().unwrap();
     assert_eq!(reap(pid), Some(libc::SIGKILL));
 }
+
+// MEASURE-TEMP
+#[tokio::test]
+#[ignore]
+async fn measure_temp() {
+    let bytes = std::fs::read(std::env::var("WASM").unwrap()).unwrap();
+    let mut bench = bench(|_| {});
+    let pool_engine = {
+        let mut c = crate::config::wasmtime_config(None);
+        let mut p = wasmtime::PoolingAllocationConfig::new();
+        p.max_component_instance_size(4 << 20).max_core_instance_size(4<<20).table_elements(100_000);
+        c.allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(p));
+        wasmtime::Engine::new(&c).unwrap()
+    };
+    let t = Instant::now();
+    for _ in 0..20 {
+        bench.compiler.check();
+    }
+    println!("greet {:?}", t.elapsed() / 20);
+    for _ in 0..3 {
+        let t = Instant::now();
+        let a = bench.engine.precompile_component(&bytes).unwrap();
+        println!("in process compile {:?} -> {} bytes", t.elapsed(), a.len());
+    }
+    for _ in 0..3 {
+        bench = super::tests::bench(|_| {});
+        let t = Instant::now();
+        let a = bench.compile(&bytes).await.unwrap();
+        println!("worker compile {:?} (inner {:?}) {} bytes", t.elapsed(), a.compile_time, a.bytes);
+    }
+    let a = bench.engine.precompile_component(&bytes).unwrap();
+    let key = Key::new(&Digest::of(b"x"), &bench.compiler.0.configuration);
+    for _ in 0..3 {
+        let t = Instant::now();
+        bench.compiler.0.store.save(&key, &a).unwrap();
+        println!("save {:?}", t.elapsed());
+    }
+    for _ in 0..5 {
+        let restarted = Compiler::new(bench.directory.path(), &bench.engine, Options::default()).unwrap();
+        let t = Instant::now();
+        let s = restarted.0.store.load(&key).unwrap();
+        let first = t.elapsed();
+        let t = Instant::now();
+        restarted.0.store.load(&key).unwrap();
+        let second = t.elapsed();
+        drop(s);
+        bench = Bench { compiler: restarted, ..bench };
+        let t = Instant::now();
+        let art = bench.recall(&bytes).await.unwrap();
+        let async_first = t.elapsed();
+        let t = Instant::now();
+        let c = art.load(&pool_engine).unwrap();
+        let map = t.elapsed();
+        let t = Instant::now();
+        drop(c);
+        println!("check first {first:?} again {second:?}; artifact() {async_first:?}; map {map:?}; unmap {:?}", t.elapsed());
+    }
+}
