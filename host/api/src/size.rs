@@ -13,11 +13,8 @@ pub const MAX_MESSAGE_BYTES: usize = MAX_PAYLOAD_BYTES + 4 * MIB;
 /// One piece of a blob. The schema's bound on `PutRequest.data`.
 pub const BLOB_CHUNK_BYTES: usize = MIB;
 
-/// HTTP/2 window of one stream: a call of a few MiB is sent without waiting for the other side.
+/// HTTP/2 window a client gives one stream: a result of a few MiB is received without a pause.
 pub const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-
-/// HTTP/2 window of one connection, shared by its streams.
-pub const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 /// HTTP/2 frame: large enough that a payload is not cut into thousands of 16 KiB pieces.
 pub const MAX_FRAME_BYTES: u32 = 256 * 1024;

@@ -1,5 +1,7 @@
 //! The checked-in code is what the generator makes of the schema.
 
+#![allow(clippy::expect_used, reason = "tests end where they fail")]
+
 #[path = "../examples/generate.rs"]
 #[allow(dead_code, reason = "the example's `main` is not called here")]
 mod generate;

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 pub(crate) const FREE_BYTES: u64 = 16 << 10;
 
 /// Longest wait for room: as long as sending a full payload again would take on a slow line.
-const MAX_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The node's payload bytes. Clones share them.
 #[derive(Clone)]
@@ -24,6 +24,7 @@ pub(crate) struct ByteBudget(Arc<Inner>);
 
 struct Inner {
     limit: u64,
+    max_wait: Duration,
     state: Mutex<State>,
 }
 
@@ -66,9 +67,10 @@ impl Held {
 }
 
 impl ByteBudget {
-    pub(crate) fn new(limit: u64) -> Self {
+    pub(crate) fn new(limit: u64, max_wait: Duration) -> Self {
         Self(Arc::new(Inner {
             limit,
+            max_wait,
             state: Mutex::default(),
         }))
     }
@@ -93,7 +95,7 @@ impl ByteBudget {
             state.line.push_back((bytes, sender));
             turn
         };
-        match tokio::time::timeout(MAX_WAIT, turn).await {
+        match tokio::time::timeout(self.0.max_wait, turn).await {
             Ok(Ok(charge)) => Ok(charge),
             _ => Err(Error::PayloadBudget {
                 bytes,
@@ -163,9 +165,13 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
+    fn budget(limit: u64) -> ByteBudget {
+        ByteBudget::new(limit, Duration::from_millis(50))
+    }
+
     #[tokio::test]
     async fn the_sum_of_large_payloads_is_bounded() {
-        let budget = ByteBudget::new(10 * MIB);
+        let budget = budget(10 * MIB);
         let first = budget.charge(6 * MIB).await.unwrap();
         let second = budget.charge(6 * MIB);
         tokio::pin!(second);
@@ -177,9 +183,9 @@ mod tests {
         assert_eq!(budget.used(), 0);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_request_without_room_is_refused_in_time() {
-        let budget = ByteBudget::new(MIB);
+        let budget = budget(MIB);
         let held = budget.charge(MIB).await.unwrap();
         assert!(matches!(
             budget.charge(MIB).await,
@@ -192,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn abandoned_requests_keep_no_bytes() {
-        let budget = ByteBudget::new(MIB);
+        let budget = budget(MIB);
         let held = budget.charge(MIB).await.unwrap();
         for _ in 0..50 {
             let mut waiting = Box::pin(budget.charge(MIB));
@@ -204,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_request_over_the_whole_budget_runs_alone() {
-        let budget = ByteBudget::new(MIB);
+        let budget = budget(MIB);
         let charge = budget.charge(4 * MIB).await.unwrap();
         assert_eq!(budget.used(), 4 * MIB);
         drop(charge);

@@ -1,7 +1,7 @@
 //! What a node consists of, shared by its services.
 
 use crate::admission::{Admission, Bounds};
-use crate::budget::ByteBudget;
+use crate::budget::{self, ByteBudget};
 use crate::calls::id::CallIds;
 use crate::calls::recent::Recent;
 use crate::calls::spawn::Spawner;
@@ -49,7 +49,7 @@ impl Core {
         Ok(Self {
             resolver: Resolver::new(store.clone(), engine.clone(), options.app_log_bytes),
             admission: Admission::new(bounds),
-            budget: ByteBudget::new(options.payload_budget()),
+            budget: ByteBudget::new(options.payload_budget(), budget::MAX_WAIT),
             recent: Recent::new(options.kept_calls, options.kept_log_bytes),
             ids: CallIds::new().map_err(|_| StartError::Random)?,
             spawner: Spawner::new(&options.data, options.resume_spawned)?,

@@ -27,6 +27,6 @@ mod resolve;
 mod serve;
 
 pub use error::Error;
-pub use lydian_engine::Limits;
+pub use lydian_engine::{Limits, WASMTIME_VERSION};
 pub use node::{Node, StartError};
 pub use options::{Data, Options};

@@ -7,8 +7,8 @@
 //! | calls in flight | | shutdown, up to the grace; then they are interrupted |
 //! | connections | shutdown, last | [`Node::serve`], a moment; then they are cut |
 //!
-//! A node that is dropped without shutdown is as one that was killed: durable calls are claimed again by the
-//! next, all else is gone.
+//! A node that is dropped without shutdown takes nothing new and lets what runs end by itself. One that is
+//! killed loses what it was doing; durable calls are claimed again by the next.
 
 use crate::api::payload::PayloadLayer;
 use crate::api::{AppsService, BlobsService, CallsService, NodesService};
@@ -64,6 +64,14 @@ struct Inner {
     _housekeeping: AbortOnDropHandle<()>,
     // Removed with the node.
     _temporary: Option<tempfile::TempDir>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Tasks hold the core, not the node: they end because they are told to.
+        self.core.spawner.stop();
+        self.over.cancel();
+    }
 }
 
 /// Why a node did not start.

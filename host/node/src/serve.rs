@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use lydian_api::size::{CONNECTION_WINDOW_BYTES, MAX_FRAME_BYTES, STREAM_WINDOW_BYTES};
+use lydian_api::size::MAX_FRAME_BYTES;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -15,6 +15,14 @@ use tower::Service;
 
 /// Requests at once on one connection. More wait on the client's side.
 const MAX_STREAMS: u32 = 1_024;
+/// Requests that were given up before the node looked at them. Callers that cancel a lot are no attack; who makes it
+/// more than this in one go is sent away.
+const MAX_PENDING_RESETS: usize = 8 * MAX_STREAMS as usize;
+/// What a request may send ahead of being read. With [`MAX_STREAMS`] it bounds what one connection makes the node hold.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// The largest window HTTP/2 knows: streams have windows of their own, and a smaller one here would let a few requests
+/// that wait for room stop all the others of the connection.
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 /// A connection that does not answer a ping is dead; its calls are cancelled.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long connections may take to end once the node is over.
@@ -90,6 +98,7 @@ fn builder() -> Builder<TokioExecutor> {
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .keep_alive_interval(KEEPALIVE);
     builder
         .http1()

@@ -235,7 +235,7 @@ mod tests {
         }
         bytes.push(9);
         for piece in [1, 4, 5, 6, 1000, bytes.len()] {
-            let budget = ByteBudget::new(1 << 20);
+            let budget = ByteBudget::new(1 << 20, std::time::Duration::from_millis(50));
             let (body, held) = counted(&bytes, piece, &budget);
             assert_eq!(read(body).await.unwrap(), bytes, "pieces of {piece}");
             assert_eq!(budget.used(), large as u64);
@@ -245,9 +245,9 @@ mod tests {
     }
 
     /// The sum is bounded before anything is read, and the sender is told why.
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_large_message_waits_for_room_and_is_refused_in_time() {
-        let budget = ByteBudget::new(1 << 20);
+        let budget = ByteBudget::new(1 << 20, std::time::Duration::from_millis(50));
         let taken = budget.charge(1 << 20).await.unwrap();
         let (body, _held) = counted(&message(1 << 19), 4096, &budget);
         let error = read(body).await.unwrap_err();

@@ -105,13 +105,20 @@ impl Core {
             0 => DEFAULT_LISTED,
             limit => limit.min(MAX_LISTED),
         };
-        let filter = JobFilter {
-            environment: Some(request.environment.clone()).filter(|name| !name.is_empty()),
-            app: Some(request.app.clone()).filter(|name| !name.is_empty()),
-            state: job_state(request.state()),
-        };
-        let jobs = self.store.jobs().list(filter, limit).await?;
-        let mut calls: Vec<_> = jobs.iter().map(|job| self.job_info(job)).collect();
+        let mut calls = Vec::new();
+        for state in job_states(request.state()) {
+            let filter = JobFilter {
+                environment: Some(request.environment.clone()).filter(|name| !name.is_empty()),
+                app: Some(request.app.clone()).filter(|name| !name.is_empty()),
+                state: *state,
+            };
+            let jobs = self.store.jobs().list(filter, limit).await?;
+            calls.extend(
+                jobs.iter()
+                    .map(|job| self.job_info(job))
+                    .filter(|call| wanted(call, &request)),
+            );
+        }
         let durable: HashSet<String> = calls.iter().map(|call| call.call.clone()).collect();
         let local = self.recent.all();
         let local = local
@@ -258,14 +265,16 @@ fn failure_of(result: v1::outcome::Result) -> Option<v1::Failure> {
     }
 }
 
-fn job_state(state: State) -> Option<JobState> {
+/// What to ask the store for. A job it counts as running, because this node has claimed it, may still wait for a
+/// sandbox, which only this node knows.
+fn job_states(state: State) -> &'static [Option<JobState>] {
     match state {
-        State::Unspecified => None,
-        State::Queued => Some(JobState::Queued),
-        State::Running => Some(JobState::Running),
-        State::Succeeded => Some(JobState::Succeeded),
-        State::Failed => Some(JobState::Failed),
-        State::Cancelled => Some(JobState::Cancelled),
+        State::Unspecified => &[None],
+        State::Queued => &[Some(JobState::Queued), Some(JobState::Running)],
+        State::Running => &[Some(JobState::Running)],
+        State::Succeeded => &[Some(JobState::Succeeded)],
+        State::Failed => &[Some(JobState::Failed)],
+        State::Cancelled => &[Some(JobState::Cancelled)],
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) mod section;
 mod units;
 
 use crate::error::Error;
+use lydian_api::size::MAX_PAYLOAD_BYTES;
 use lydian_engine::{Grants, HostPort, Limits};
 use lydian_value::Interface;
 use serde_json::{Map, Value};
@@ -219,7 +220,7 @@ impl Settings {
             "timeout" => self.limits.timeout = units::duration(value)?,
             "cpu" => self.limits.cpu = units::duration(value)?,
             "memory" => self.limits.memory_bytes = units::bytes(value)?,
-            "payload" => self.limits.payload_bytes = units::bytes(value)?,
+            "payload" => self.limits.payload_bytes = payload(value)?,
             "host-call-bytes" => self.limits.host_call_bytes = units::bytes(value)?,
             "output" => self.limits.output_bytes = units::bytes(value)?,
             "output-rate" => self.limits.output_bytes_per_second = units::bytes(value)?,
@@ -256,6 +257,19 @@ const KEYS: &[&str] = &[
     "name",
     "version",
 ];
+
+/// More than a message carries would be a promise that no request could make use of.
+fn payload(value: &Value) -> Result<u64, Problem> {
+    let bytes = units::bytes(value)?;
+    if bytes > MAX_PAYLOAD_BYTES as u64 {
+        let most = MAX_PAYLOAD_BYTES >> 20;
+        return Err(
+            Problem::new(format!("is over {most}MiB, the most one message carries"))
+                .hint("pass large data as a blob, or in several calls"),
+        );
+    }
+    Ok(bytes)
+}
 
 fn hosts(value: &Value) -> Result<Vec<HostPort>, Problem> {
     let texts = units::strings(value)?;

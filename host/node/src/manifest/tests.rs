@@ -115,6 +115,7 @@ fn wrong_values_say_how_to_write_them() {
         (r#"{"timeout": "5 parsecs"}"#, "is not a duration"),
         (r#"{"memory": "lots"}"#, "is not a size"),
         (r#"{"memory": 0}"#, "is not between"),
+        (r#"{"payload": "65MiB"}"#, "is over 64MiB"),
         (r#"{"handles": 0}"#, "is not a whole number"),
         (r#"{"network": ["example.org"]}"#, "is not a host and port"),
         (r#"{"env": {"A=B": "c"}}"#, "is no name"),

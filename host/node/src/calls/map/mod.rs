@@ -26,7 +26,7 @@ mod worker;
 mod writer;
 
 use crate::budget::Held;
-use crate::calls::invoke::{Checked, Running};
+use crate::calls::invoke::{Checked, Running, interrupted};
 use crate::calls::record::{Call, Kind};
 use crate::core::Core;
 use crate::error::Error;
@@ -94,6 +94,9 @@ impl Core {
     where
         I: Stream<Item = Result<MapRequest, Status>> + Send + Unpin + 'static,
     {
+        if self.admission.draining() {
+            return Err(Error::Draining);
+        }
         let checked = self
             .check(open.target.as_ref(), open.limits.as_ref())
             .await?;
@@ -141,6 +144,18 @@ impl Map {
         self.board.stop();
         self.call.cancel.cancel();
         self.broken.lock().get_or_insert(status);
+    }
+
+    /// Ends the map because its call was cancelled, or because the node stops.
+    fn cut(&self) {
+        let name = self.checked.target.name();
+        self.board.cut(match self.call.is_interrupted() {
+            true => interrupted(name),
+            false => Failure::new(
+                FailureKind::Cancelled,
+                format!("the map over `{name}` was cancelled"),
+            ),
+        });
     }
 
     fn failed(&self) -> Option<Status> {

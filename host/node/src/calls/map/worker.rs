@@ -55,6 +55,10 @@ async fn work(map: Arc<Map>) {
         };
         map.call.started();
         let outcome = run(&map, &input).await;
+        if map.call.cancel.is_cancelled() {
+            // Else every input in line would be taken, to fail the same way.
+            map.cut();
+        }
         finished = Some((input, outcome));
     }
 }

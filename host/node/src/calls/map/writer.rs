@@ -2,11 +2,9 @@
 
 use super::board::Next;
 use super::{Guard, worker};
-use crate::calls::invoke::interrupted;
 use crate::calls::log::Follower;
 use futures::Stream;
 use lydian_api::v1::{LogChunk, MapDone, MapOpened, MapResponse, MapResults, map_response::Part};
-use lydian_engine::{Failure, FailureKind};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tonic::Status;
@@ -83,13 +81,7 @@ impl Writer {
                 }
             }
             Some(chunks) = self.log.next() => self.print(chunks),
-            () = map.call.cancel.cancelled(), if !map.board.is_cut() => {
-                let name = map.checked.target.name();
-                map.board.cut(match map.call.is_interrupted() {
-                    true => interrupted(name),
-                    false => Failure::new(FailureKind::Cancelled, format!("the map over `{name}` was cancelled")),
-                });
-            }
+            () = map.call.cancel.cancelled(), if !map.board.is_cut() => map.cut(),
         }
     }
 

@@ -34,8 +34,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Attempts that were started and whose node died under them, before the job is failed.
-const MAX_STARTS: u32 = 5;
+/// Attempts that were started and did not end, because their node died or stopped, before the job is failed. A poisonous one
+/// kills no more nodes than this; a long one outlives as many restarts.
+const MAX_STARTS: u32 = 10;
 
 /// Arguments above this go to the blob store: the database is for small records.
 const INLINE_ARGS_BYTES: usize = 64 << 10;

@@ -6,6 +6,7 @@
 use super::payload::{Ended, Payload};
 use crate::calls::invoke::{Checked, Running};
 use crate::calls::record::Kind;
+use crate::clock::now_ms;
 use crate::convert;
 use crate::core::Core;
 use crate::error::Error;
@@ -157,9 +158,11 @@ impl Runner {
 
 /// What became of an attempt.
 enum End {
-    Ended(Ended, State),
-    /// Not run, or interrupted by the node's end: someone shall run it again.
+    Ended(Box<Ended>, State),
+    /// Not run: someone shall run it.
     HandBack,
+    /// Interrupted by the node's end: someone shall run it again.
+    Interrupted,
     /// Another owner has the job now.
     Lost,
 }
@@ -192,6 +195,7 @@ async fn run_job(core: Arc<Core>, claimed: Claimed) {
             let _ = core.store.jobs().unclaim(vec![id]).await;
             return;
         }
+        End::Interrupted => return give_back(&core, &claimed).await,
         End::Lost => return,
     };
     // The work is done; only a store that stays broken makes it be done again.
@@ -208,6 +212,22 @@ async fn run_job(core: Arc<Core>, claimed: Claimed) {
         tokio::time::sleep(STORE_PAUSE * pause).await;
     }
     let _ = core.store.jobs().unclaim(vec![id]).await;
+}
+
+/// Ends the attempt without ending the job, which is queued again at once.
+async fn give_back(core: &Core, claimed: &Claimed) {
+    let (jobs, id) = (core.store.jobs(), claimed.job.id.clone());
+    // The last attempt is left open, for ending it would end the job; the next owner counts it.
+    let given_back = match claimed.attempt.number < claimed.job.max_attempts {
+        true => jobs
+            .retry(id, claimed.attempt, now_ms(), Bytes::new())
+            .await
+            .map(drop),
+        false => jobs.unclaim(vec![id]).await,
+    };
+    if let Err(error) = given_back {
+        tracing::warn!(id = %claimed.job.id, %error, "cannot hand a call back; it is claimed again by the next owner");
+    }
 }
 
 async fn attempt_job(core: &Arc<Core>, claimed: &Claimed) -> Result<End, Error> {
@@ -249,7 +269,7 @@ async fn attempt_job(core: &Arc<Core>, claimed: &Claimed) -> Result<End, Error> 
     let sink = running.sink(None);
     let outcome = core.engine.invoke(running.invocation(args, sink)).await;
     if outcome.result.is_err() && running.call.is_interrupted() {
-        return Ok(End::HandBack);
+        return Ok(End::Interrupted);
     }
     Ok(ended(&running, running.ended(outcome, slot)))
 }
@@ -292,11 +312,14 @@ fn ended(running: &Running, outcome: Outcome) -> End {
         log: kept_log(running),
         limits: Some(convert::limits(&running.call.limits)),
     };
-    End::Ended(ended, state)
+    End::Ended(Box::new(ended), state)
 }
 
 fn failed(failure: Failure) -> End {
-    End::Ended(Ended::failure(convert::failure(failure)), State::Failed)
+    End::Ended(
+        Box::new(Ended::failure(convert::failure(failure))),
+        State::Failed,
+    )
 }
 
 /// The newest output, up to a bound.

@@ -4,14 +4,17 @@ use super::*;
 use lydian_engine::FailureKind;
 
 fn board(ordered: bool, return_errors: bool) -> Board {
-    let rules = Rules {
+    with_workers(ordered, return_errors, (8, 8))
+}
+
+fn with_workers(ordered: bool, return_errors: bool, workers: (usize, usize)) -> Board {
+    let board = Board::new(Rules {
         ordered,
         return_errors,
         window_inputs: 8,
         window_bytes: 1_000,
-        workers: (2, 4),
-    };
-    let board = Board::new(rules);
+        workers,
+    });
     assert!(matches!(
         board.next(),
         Next::Credit(MapCredit {
@@ -226,7 +229,7 @@ fn unread_results_stop_the_workers() {
 /// Guests that wait get company; guests that finish quickly do not need it.
 #[test]
 fn workers_double_only_while_few_inputs_finish() {
-    let board = board(false, true);
+    let board = with_workers(false, true, (2, 4));
     receive(&board, 0, 8).unwrap();
     assert_eq!(board.hire(), 2);
     let (a, b) = (board.exchange(None).unwrap(), board.exchange(None).unwrap());
