@@ -1,1 +1,47 @@
-fn main() {}
+//! The `lydian` command.
+//!
+//! One way through: [`args`] turns text into a parsed command line and touches nothing; `commands` does the
+//! work, one module each, through [`lydian_client`] alone, whether the node is elsewhere or in this process;
+//! [`output`] shows results on stdout and everything else on stderr; [`exit`] names how it ended.
+
+mod args;
+mod arguments;
+mod build;
+mod commands;
+mod env;
+mod exit;
+mod inputs;
+mod log;
+mod output;
+mod suggest;
+mod target;
+mod units;
+
+use std::process::ExitCode;
+
+use output::Output;
+
+/// What `--version` prints behind the name.
+fn version() -> String {
+    format!(
+        "{} (wasmtime {})",
+        env!("CARGO_PKG_VERSION"),
+        lydian_node::WASMTIME_VERSION
+    )
+}
+
+fn main() -> ExitCode {
+    let argv: Vec<_> = std::env::args_os().collect();
+    let json = argv
+        .iter()
+        .take_while(|token| *token != "--")
+        .any(|token| token == "--json");
+    let exit = match args::parse(argv) {
+        Ok(parsed) => {
+            let output = Output::new(&parsed.cli.global);
+            commands::dispatch(parsed, output).unwrap_or_else(|error| error.show(&output))
+        }
+        Err(error) => output::usage::show(&error, json),
+    };
+    exit.into()
+}

@@ -1,0 +1,37 @@
+//! The limits of one call as options. All can only lower what the deployment or the node sets.
+
+use std::time::Duration;
+
+use crate::units::{self, Bytes};
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArgs {
+    /// Wall time of one call: start, run, host calls, drop [default: 300s]
+    #[arg(long, value_name = "DURATION", value_parser = units::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// CPU time of one call
+    #[arg(long, value_name = "DURATION", value_parser = units::parse_duration)]
+    pub(crate) cpu: Option<Duration>,
+    /// Memories, tables and host bytes of one sandbox, summed [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    pub(crate) memory: Option<Bytes>,
+    /// Arguments, and results, each [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    pub(crate) payload: Option<Bytes>,
+    /// Bytes one host call may copy
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    pub(crate) host_call_bytes: Option<Bytes>,
+    /// Resources open at once [default: 4096]
+    #[arg(long, value_name = "COUNT", value_parser = units::parse_count)]
+    pub(crate) handles: Option<u32>,
+    /// Files open at once [default: 256]
+    #[arg(long, value_name = "COUNT", value_parser = units::parse_count)]
+    pub(crate) open_files: Option<u32>,
+    /// stdout and stderr of one call together
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    pub(crate) output: Option<Bytes>,
+    /// stdout and stderr per second
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    pub(crate) output_rate: Option<Bytes>,
+}

@@ -1,0 +1,35 @@
+//! `lydian map`.
+
+use super::limits::LimitArgs;
+
+/// Run a function once per input line, many at a time
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  seq 1000 | lydian map square.wasm::square --inputs -
+  lydian map app::train --inputs configs.jsonl --json > scores.jsonl
+
+A line holds the arguments of one call: a JSON array of them or a JSON object by parameter name,
+or a WAVE tuple `(1, \"a\")`; for a function of one parameter also its value alone. Results are
+lines on stdout, in the order of the inputs, in WAVE (--json: JSON).")]
+pub(crate) struct Args {
+    /// `file.wasm[::function]`, `crate-dir[::function]` or `app[@version][::function]`
+    pub(crate) target: String,
+    /// File with one input per line; `-` for stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inputs: String,
+    /// Lines are WAVE [default: JSON when a line is valid JSON for the parameters, else WAVE]
+    #[arg(long)]
+    pub(crate) wave: bool,
+    /// Results as they complete, each line as `index<TAB>result` (--json: an object)
+    #[arg(long)]
+    pub(crate) unordered: bool,
+    /// Print failed inputs as result lines and go on; else the first ends the map
+    #[arg(long)]
+    pub(crate) return_errors: bool,
+    /// Sandboxes at once [default: the node decides]
+    #[arg(long, value_name = "COUNT", value_parser = crate::units::parse_count)]
+    pub(crate) max_parallel: Option<u32>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+}

@@ -1,0 +1,26 @@
+//! `lydian run`.
+
+use super::limits::LimitArgs;
+
+/// Run a function and print its result
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "lydian run [OPTIONS] TARGET [ARGS]...\n       lydian run TARGET --help",
+    after_help = "\
+Examples:
+  lydian run square.wasm::square 4
+  lydian run ./crate-dir::train '{depth: 3, rate: 0.1}'
+  lydian run app@2::resize --width 80 --timeout 5s
+
+The result goes to stdout in WAVE (--json: JSON), what the function writes to stderr.
+`lydian run TARGET --help` shows the function's parameters. What follows `--` is the function's alone."
+)]
+pub(crate) struct Args {
+    /// `file.wasm[::function]`, `crate-dir[::function]` or `app[@version][::function]`
+    pub(crate) target: String,
+    /// Arguments in WAVE: by position, or `--name value`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<String>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+}

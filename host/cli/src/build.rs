@@ -1,0 +1,428 @@
+//! A crate directory, built into a component.
+//!
+//! `cargo component build --release` when the manifest says so (`package.metadata.component`), else
+//! `cargo build --release --target wasm32-wasip2`. The artifact is found through cargo's JSON messages,
+//! never by guessing paths. What cargo says on stderr is kept and shown untouched when the build fails.
+
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use serde_json::Value as Json;
+
+use crate::output::error::CliError;
+use crate::output::guest::escape;
+use crate::output::progress::Progress;
+use crate::units;
+
+/// The target plain crates are built for: its output is a component already.
+const TARGET: &str = "wasm32-wasip2";
+
+/// What a crate's manifest says about building it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Package {
+    /// Absent in a workspace without a root package.
+    pub(crate) name: Option<String>,
+    /// `cargo component` is what builds it.
+    pub(crate) is_cargo_component: bool,
+}
+
+/// Whether `path` is a directory with a `Cargo.toml`.
+pub(crate) fn is_crate(path: &Path) -> bool {
+    path.join("Cargo.toml").is_file()
+}
+
+/// Reads `dir/Cargo.toml`.
+///
+/// # Errors
+/// Exit 3 when there is none, 2 when it is not TOML.
+pub(crate) fn read_package(dir: &Path) -> Result<Package, CliError> {
+    let path = dir.join("Cargo.toml");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(_) if !dir.exists() => {
+            return Err(CliError::not_found(
+                "file-not-found",
+                format!("no file or directory `{}`", dir.display()),
+            ));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(CliError::not_found(
+                "not-a-crate",
+                format!("directory `{}` has no `Cargo.toml`", dir.display()),
+            )
+            .hint("name a `.wasm` file or the directory of a crate"));
+        }
+        Err(error) => return Err(CliError::read(&path, &error)),
+    };
+    parse_package(&text).map_err(|message| {
+        CliError::usage(
+            "bad-manifest",
+            format!("`{}` is not a manifest: {message}", path.display()),
+        )
+    })
+}
+
+fn parse_package(text: &str) -> Result<Package, String> {
+    let manifest: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| error.message().to_owned())?;
+    let package = manifest.get("package");
+    let component = package.and_then(|package| package.get("metadata")?.get("component"));
+    Ok(Package {
+        name: package.and_then(|package| Some(package.get("name")?.as_str()?.to_owned())),
+        is_cargo_component: component.is_some(),
+    })
+}
+
+/// Builds the crate in `dir` and answers the path of its component.
+///
+/// # Errors
+/// Exit 3: no crate there. Exit 1: cargo is missing or the build failed, after cargo's own output was shown. Exit 2: the
+/// crate makes no component, or several.
+pub(crate) fn build(dir: &Path, progress: &Progress) -> Result<PathBuf, CliError> {
+    let package = read_package(dir)?;
+    let shown = package
+        .name
+        .clone()
+        .unwrap_or_else(|| dir.display().to_string());
+    let started = Instant::now();
+    progress.step(format!("building {shown}"));
+    let finished = run_cargo(dir, &package, &shown, progress)?;
+    if !finished.success {
+        progress.finish();
+        let _ = std::io::stderr().lock().write_all(&finished.stderr);
+        return Err(failed(
+            &shown,
+            &package,
+            &String::from_utf8_lossy(&finished.stderr),
+        ));
+    }
+    let warnings = finished.warnings;
+    let warned = if warnings > 0 {
+        format!(", {}", units::plural(warnings, "warning"))
+    } else {
+        String::new()
+    };
+    progress.done(&format!(
+        "built {shown} in {}{warned}",
+        units::duration(started.elapsed())
+    ));
+    one_component(dir, &shown, finished.artifacts)
+}
+
+/// What cargo did.
+struct Finished {
+    success: bool,
+    stderr: Vec<u8>,
+    artifacts: Vec<Artifact>,
+    warnings: u64,
+}
+
+/// A `.wasm` file cargo made.
+#[derive(Debug, PartialEq, Eq)]
+struct Artifact {
+    /// The manifest of the package it belongs to.
+    manifest: PathBuf,
+    file: PathBuf,
+}
+
+fn command(package: &Package) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    if package.is_cargo_component {
+        command.args(["component", "build", "--release"]);
+    } else {
+        command.args(["build", "--release", "--target", TARGET]);
+    }
+    command.arg("--message-format=json-render-diagnostics");
+    command
+}
+
+fn run_cargo(
+    dir: &Path,
+    package: &Package,
+    shown: &str,
+    progress: &Progress,
+) -> Result<Finished, CliError> {
+    let mut command = command(package);
+    command
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if progress.is_coloured() {
+        // Cargo sees a pipe; the user sees a terminal.
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    let mut child = command.spawn().map_err(|error| no_cargo(&error))?;
+    let (lines, stderr) = drain(child.stderr.take());
+    let messages = child.stdout.take();
+    let reader = std::thread::spawn(move || messages.map(read_messages).unwrap_or_default());
+    follow(&lines, shown, progress);
+    let (artifacts, warnings) = reader.join().unwrap_or_default();
+    let stderr = stderr.join().unwrap_or_default();
+    let success = wait(&mut child)?;
+    Ok(Finished {
+        success,
+        stderr,
+        artifacts,
+        warnings,
+    })
+}
+
+fn wait(child: &mut Child) -> Result<bool, CliError> {
+    let status = child.wait();
+    Ok(status
+        .map_err(|error| CliError::failed("build-failed", format!("cargo was lost: {error}")))?
+        .success())
+}
+
+fn no_cargo(error: &std::io::Error) -> CliError {
+    let message = format!("cannot start `cargo`: {error}");
+    CliError::failed("no-cargo", message)
+        .hint("install Rust from https://rustup.rs, or name a `.wasm` file")
+}
+
+type Lines = mpsc::Receiver<String>;
+
+/// Collects stderr as it is, and hands its lines on for the footer.
+fn drain(stderr: Option<impl Read + Send + 'static>) -> (Lines, std::thread::JoinHandle<Vec<u8>>) {
+    let (sender, lines) = mpsc::channel();
+    let collector = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        let Some(stderr) = stderr else { return all };
+        let mut stderr = BufReader::new(stderr);
+        loop {
+            let start = all.len();
+            match stderr.read_until(b'\n', &mut all) {
+                Ok(0) | Err(_) => return all,
+                Ok(_) => {
+                    let _ = sender.send(String::from_utf8_lossy(&all[start..]).trim().to_owned());
+                }
+            }
+        }
+    });
+    (lines, collector)
+}
+
+fn follow(lines: &Lines, shown: &str, progress: &Progress) {
+    while let Ok(line) = lines.recv() {
+        let line = without_colours(&line);
+        if !line.is_empty() {
+            progress.detail(format!("building {shown}: {}", escape(&line, true)));
+        }
+    }
+}
+
+fn without_colours(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once("\x1b[") {
+        plain += before;
+        rest = after
+            .split_once(|c: char| c.is_ascii_alphabetic())
+            .map_or("", |(_, after)| after);
+    }
+    plain + rest
+}
+
+/// The `.wasm` files among cargo's messages, and how many warnings there were.
+fn read_messages(stdout: impl Read) -> (Vec<Artifact>, u64) {
+    let mut artifacts = Vec::new();
+    let mut warnings = 0;
+    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        let Ok(message) = serde_json::from_str::<Json>(&line) else {
+            continue;
+        };
+        match message["reason"].as_str() {
+            Some("compiler-artifact") => artifacts.extend(wasm_files(&message)),
+            Some("compiler-message") if message["message"]["level"] == "warning" => warnings += 1,
+            _ => {}
+        }
+    }
+    (artifacts, warnings)
+}
+
+fn wasm_files(message: &Json) -> Vec<Artifact> {
+    let manifest = message["manifest_path"].as_str().unwrap_or_default();
+    let kinds = message["target"]["kind"].as_array().into_iter().flatten();
+    if !kinds
+        .filter_map(Json::as_str)
+        .any(|kind| matches!(kind, "cdylib" | "bin"))
+    {
+        return Vec::new();
+    }
+    let files = message["filenames"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str);
+    files
+        .filter(|file| file.ends_with(".wasm"))
+        .map(|file| Artifact {
+            manifest: manifest.into(),
+            file: file.into(),
+        })
+        .collect()
+}
+
+/// The component of the crate itself; else the only one that was built.
+fn one_component(
+    dir: &Path,
+    shown: &str,
+    mut artifacts: Vec<Artifact>,
+) -> Result<PathBuf, CliError> {
+    let own = dir.join("Cargo.toml").canonicalize().ok();
+    if artifacts
+        .iter()
+        .any(|artifact| Some(&artifact.manifest) == own.as_ref())
+    {
+        artifacts.retain(|artifact| Some(&artifact.manifest) == own.as_ref());
+    }
+    match artifacts.len() {
+        1 => Ok(artifacts.remove(0).file),
+        0 => Err(CliError::usage(
+            "no-component",
+            format!("crate `{shown}` makes no component"),
+        )
+        .hint("add to its Cargo.toml: `[lib]` with `crate-type = [\"cdylib\"]`")),
+        _ => {
+            let names: Vec<String> = artifacts
+                .iter()
+                .map(|artifact| format!("`{}`", artifact.file.display()))
+                .collect();
+            Err(CliError::usage(
+                "several-components",
+                format!("crate `{shown}` makes several components"),
+            )
+            .hint(format!("name one: {}", names.join(", "))))
+        }
+    }
+}
+
+/// Reads cargo's output for the failures that have a known cure.
+fn failed(shown: &str, package: &Package, stderr: &str) -> CliError {
+    let error = CliError::failed("build-failed", format!("crate `{shown}` does not build"));
+    let lacks_component =
+        stderr.contains("no such command: `component`") || stderr.contains("no such subcommand");
+    if package.is_cargo_component && lacks_component {
+        return error.hint("its manifest wants cargo-component: `cargo install cargo-component`");
+    }
+    let lacks_target = stderr.contains("target may not be installed") || stderr.contains("E0463");
+    if lacks_target && stderr.contains("wasm32") {
+        let target = if package.is_cargo_component {
+            "wasm32-wasip1"
+        } else {
+            TARGET
+        };
+        return error.hint(format!("install the target: `rustup target add {target}`"));
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_tell_how_to_build() {
+        let plain = parse_package("[package]\nname = \"hello\"").unwrap();
+        assert_eq!(
+            plain,
+            Package {
+                name: Some("hello".to_owned()),
+                is_cargo_component: false
+            }
+        );
+        let component = parse_package(
+            "[package]\nname = \"c\"\n[package.metadata.component]\npackage = \"a:b\"",
+        )
+        .unwrap();
+        assert!(component.is_cargo_component);
+        assert!(parse_package("[package").is_err());
+        let line: Vec<_> = command(&component)
+            .get_args()
+            .map(|arg| arg.to_owned())
+            .collect();
+        assert_eq!(
+            line,
+            [
+                "component",
+                "build",
+                "--release",
+                "--message-format=json-render-diagnostics"
+            ]
+        );
+    }
+
+    #[test]
+    fn artifacts_come_from_the_messages() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/dep/Cargo.toml","target":{"kind":["lib"]},"filenames":["/t/libdep.rlib"]}"#,
+            "\nnoise\n",
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","target":{"kind":["cdylib","rlib"]},"filenames":["/t/a.wasm","/t/liba.rlib"]}"#,
+            "\n",
+            r#"{"reason":"compiler-message","message":{"level":"warning"}}"#,
+            "\n"
+        );
+        let (artifacts, warnings) = read_messages(messages.as_bytes());
+        assert_eq!(
+            artifacts,
+            [Artifact {
+                manifest: "/w/a/Cargo.toml".into(),
+                file: "/t/a.wasm".into()
+            }]
+        );
+        assert_eq!(warnings, 1);
+    }
+
+    #[test]
+    fn none_or_several_components_are_explained() {
+        let artifact = |name: &str| Artifact {
+            manifest: format!("/w/{name}/Cargo.toml").into(),
+            file: format!("/t/{name}.wasm").into(),
+        };
+        let dir = Path::new("/nowhere");
+        assert_eq!(
+            one_component(dir, "a", vec![artifact("a")]).unwrap(),
+            Path::new("/t/a.wasm")
+        );
+        assert_eq!(
+            one_component(dir, "a", vec![]).unwrap_err().code,
+            "no-component"
+        );
+        let several = one_component(dir, "a", vec![artifact("a"), artifact("b")]).unwrap_err();
+        assert_eq!(several.hints, ["name one: `/t/a.wasm`, `/t/b.wasm`"]);
+    }
+
+    #[test]
+    fn known_failures_carry_the_cure() {
+        let missing = "error[E0463]: can't find crate for `core`\n = note: the `wasm32-wasip2` target may not be installed";
+        let error = failed("a", &Package::default(), missing);
+        assert_eq!(
+            error.hints,
+            ["install the target: `rustup target add wasm32-wasip2`"]
+        );
+        let package = Package {
+            name: None,
+            is_cargo_component: true,
+        };
+        let error = failed("a", &package, "error: no such command: `component`");
+        assert!(error.hints[0].contains("cargo install cargo-component"));
+        assert!(
+            failed("a", &Package::default(), "error: expected `;`")
+                .hints
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn colours_of_cargo_do_not_reach_the_footer() {
+        assert_eq!(
+            without_colours("\x1b[1m\x1b[32m   Compiling\x1b[0m a v0.1"),
+            "   Compiling a v0.1"
+        );
+    }
+}

@@ -1,0 +1,362 @@
+//! `lydian app …`.
+
+use lydian_client::{App, Client, Description, FunctionInfo, Tail, Version};
+use serde_json::{Value as Json, json};
+
+use super::connect::{self, Place, Work};
+use super::{Ctx, load, logs};
+use crate::args::app::{AppArg, Command, ListArgs, LogsArgs, RollbackArgs};
+use crate::exit::Exit;
+use crate::output::error::CliError;
+use crate::output::table::Table;
+use crate::output::tree::Tree;
+use crate::target::Code;
+use crate::units;
+
+pub(super) async fn run(ctx: &Ctx, command: Command) -> Result<Exit, CliError> {
+    match command {
+        Command::List(args) => list(ctx, &args).await,
+        Command::Describe(args) => describe(ctx, &args).await,
+        Command::Wit(args) => wit(ctx, &args).await,
+        Command::History(args) => history(ctx, &args.app).await,
+        Command::Rollback(args) => rollback(ctx, &args).await,
+        Command::Stop(args) => stop(ctx, &args.app).await,
+        Command::Logs(args) => app_logs(ctx, args).await,
+    }
+}
+
+async fn catalog(ctx: &Ctx) -> Result<Client, CliError> {
+    connect::connect(ctx, Place::Catalog, Work::One).await
+}
+
+async fn list(ctx: &Ctx, args: &ListArgs) -> Result<Exit, CliError> {
+    let client = catalog(ctx).await?;
+    let apps = if args.all {
+        client.all_apps().await?
+    } else {
+        client.apps().await?
+    };
+    if ctx.output.json {
+        ctx.output
+            .print_json(&apps.iter().map(app_json).collect())?;
+        return Ok(Exit::Ok);
+    }
+    if apps.is_empty() {
+        ctx.output.note(&format!(
+            "no app in environment `{}`; `lydian deploy PATH` makes one",
+            client.environment()
+        ));
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(&[
+        "App",
+        "Environment",
+        "State",
+        "Version",
+        "Functions",
+        "Running",
+        "Deployed",
+        "Component",
+    ]);
+    for app in &apps {
+        table.row(vec![
+            app.name.clone(),
+            app.environment.clone(),
+            app.state.to_string(),
+            format!("v{}", app.version),
+            app.functions.to_string(),
+            app.calls_running.to_string(),
+            units::timestamp(app.deployed_at),
+            app.component.short(),
+        ]);
+    }
+    ctx.output.print(&table.render(ctx.output.out))?;
+    Ok(Exit::Ok)
+}
+
+fn app_json(app: &App) -> Json {
+    json!({
+        "name": app.name,
+        "environment": app.environment,
+        "state": app.state.to_string(),
+        "version": app.version,
+        "component": app.component.to_string(),
+        "deployed_at_ms": units::unix_ms(app.deployed_at),
+        "functions": app.functions,
+        "calls_running": app.calls_running,
+    })
+}
+
+/// What an APP argument names: a deployed app, or a component that is only looked at.
+async fn description(ctx: &Ctx, text: &str) -> Result<(String, Description), CliError> {
+    let code = load::parse_code(text)?;
+    let progress = ctx.output.progress();
+    if let Code::App { name, version } = &code {
+        let client = catalog(ctx).await?;
+        let description = client.describe_version(name, version.unwrap_or(0)).await?;
+        return Ok((text.to_owned(), description));
+    }
+    let Some(file) = load::component_file(&code, &progress)? else {
+        return Err(CliError::usage(
+            "bad-target",
+            format!("`{text}` names nothing that can be described"),
+        ));
+    };
+    let bytes = load::read_component(&file)?;
+    let client = connect::connect(ctx, Place::Anywhere, Work::One).await?;
+    let digest = client.put(bytes).await?;
+    let description = client
+        .describe_component(digest)
+        .await
+        .map_err(|error| load::named(error, digest, &file))?;
+    Ok((text.to_owned(), description))
+}
+
+async fn describe(ctx: &Ctx, args: &AppArg) -> Result<Exit, CliError> {
+    let (name, description) = description(ctx, &args.app).await?;
+    if ctx.output.json {
+        ctx.output.print_json(&description_json(&description))?;
+    } else {
+        ctx.output
+            .print(&(describe_tree(ctx, &name, &description) + "\n"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn describe_tree(ctx: &Ctx, name: &str, description: &Description) -> String {
+    let style = ctx.output.out;
+    let mut tree = match &description.app {
+        Some(app) => {
+            let mut tree = Tree::new(format!(
+                "{} v{} in {}, {}",
+                style.bold(&app.name),
+                app.version,
+                app.environment,
+                app.state
+            ));
+            tree.add(format!("deployed {}", units::timestamp(app.deployed_at)));
+            tree.add(format!(
+                "component {}, {}",
+                app.component.short(),
+                units::bytes(description.component_bytes)
+            ));
+            tree
+        }
+        None => {
+            let mut tree = Tree::new(format!("{}, not deployed", style.bold(name)));
+            tree.add(format!(
+                "component of {}",
+                units::bytes(description.component_bytes)
+            ));
+            tree
+        }
+    };
+    let mut functions = Tree::new(units::plural(
+        description.functions.len() as u64,
+        "function",
+    ));
+    for function in &description.functions {
+        functions.add(function_tree(ctx, function));
+    }
+    tree.add(functions);
+    if !description.imports.is_empty() {
+        let mut imports = Tree::new("imports");
+        for import in &description.imports {
+            imports.add(import.clone());
+        }
+        tree.add(imports);
+    }
+    tree.render(style)
+}
+
+fn function_tree(ctx: &Ctx, function: &FunctionInfo) -> Tree {
+    let style = ctx.output.out;
+    let mut tree = Tree::new(format!(
+        "{}: {}",
+        style.bold(&function.name),
+        function.signature
+    ));
+    let docs = function.docs.trim();
+    if let Some(line) = docs.lines().next() {
+        tree.add(style.dim(line));
+    }
+    let limits = set_limits(&function.limits);
+    if !limits.is_empty() {
+        let words: Vec<String> = limits
+            .iter()
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        tree.add(format!("limits: {}", words.join(", ")));
+    }
+    if !function.grants.is_empty() {
+        tree.add(format!("grants: {}", function.grants.join(", ")));
+    }
+    tree
+}
+
+/// The limits that are set, by the names of their options, as people read them.
+pub(super) fn set_limits(limits: &lydian_client::Limits) -> Vec<(&'static str, String)> {
+    let time = |name, value: Option<std::time::Duration>| {
+        value.map(|value| (name, units::duration(value)))
+    };
+    let size = |name, value: Option<u64>| value.map(|value| (name, units::bytes(value)));
+    let number = |name, value: Option<u32>| value.map(|value| (name, units::count(value.into())));
+    [
+        time("timeout", limits.timeout),
+        time("cpu", limits.cpu),
+        size("memory", limits.memory_bytes),
+        size("payload", limits.payload_bytes),
+        size("host-call-bytes", limits.host_call_bytes),
+        number("handles", limits.handles),
+        number("open-files", limits.open_files),
+        size("output", limits.output_bytes),
+        limits
+            .output_bytes_per_second
+            .map(|rate| ("output-rate", format!("{}/s", units::bytes(rate)))),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn description_json(description: &Description) -> Json {
+    json!({
+        "app": description.app.as_ref().map(app_json),
+        "functions": description.functions.iter().map(function_json).collect::<Vec<_>>(),
+        "imports": description.imports,
+        "component_bytes": description.component_bytes,
+        "manifest": serde_json::from_slice::<Json>(&description.manifest).unwrap_or(Json::Null),
+    })
+}
+
+pub(super) fn function_json(function: &FunctionInfo) -> Json {
+    json!({
+        "name": function.name,
+        "signature": function.signature,
+        "docs": function.docs,
+        "type": serde_json::to_value(&*function.ty).unwrap_or(Json::Null),
+        "limits": limits_json(&function.limits),
+        "grants": function.grants,
+    })
+}
+
+/// Exact, unlike what people read.
+pub(super) fn limits_json(limits: &lydian_client::Limits) -> Json {
+    json!({
+        "timeout_ms": limits.timeout.map(|time| time.as_millis() as u64),
+        "cpu_ms": limits.cpu.map(|time| time.as_millis() as u64),
+        "memory_bytes": limits.memory_bytes,
+        "payload_bytes": limits.payload_bytes,
+        "host_call_bytes": limits.host_call_bytes,
+        "handles": limits.handles,
+        "open_files": limits.open_files,
+        "output_bytes": limits.output_bytes,
+        "output_bytes_per_second": limits.output_bytes_per_second,
+    })
+}
+
+async fn wit(ctx: &Ctx, args: &AppArg) -> Result<Exit, CliError> {
+    let (_, description) = description(ctx, &args.app).await?;
+    if ctx.output.json {
+        ctx.output.print_json(&json!({ "wit": description.wit }))?;
+    } else {
+        ctx.output
+            .print(&format!("{}\n", description.wit.trim_end()))?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn history(ctx: &Ctx, app: &str) -> Result<Exit, CliError> {
+    let versions = catalog(ctx).await?.history(app).await?;
+    if ctx.output.json {
+        ctx.output
+            .print_json(&versions.iter().map(version_json).collect())?;
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(&[
+        "Version",
+        "Deployed",
+        "Component",
+        "Client",
+        "Commit",
+        "Message",
+    ]);
+    for version in &versions {
+        let current = if version.current { " *" } else { "" };
+        let message = match version.rolled_back_to {
+            Some(number) => format!(
+                "rollback to v{number}{}{}",
+                if version.message.is_empty() { "" } else { ": " },
+                version.message
+            ),
+            None => version.message.clone(),
+        };
+        table.row(vec![
+            format!("v{}{current}", version.number),
+            units::timestamp(version.deployed_at),
+            version.component.short(),
+            version.client.clone(),
+            version.commit.clone(),
+            message,
+        ]);
+    }
+    ctx.output.print(&table.render(ctx.output.out))?;
+    Ok(Exit::Ok)
+}
+
+fn version_json(version: &Version) -> Json {
+    json!({
+        "version": version.number,
+        "component": version.component.to_string(),
+        "manifest": version.manifest.to_string(),
+        "deployed_at_ms": units::unix_ms(version.deployed_at),
+        "message": version.message,
+        "commit": version.commit,
+        "client": version.client,
+        "rolled_back_to": version.rolled_back_to,
+        "current": version.current,
+    })
+}
+
+async fn rollback(ctx: &Ctx, args: &RollbackArgs) -> Result<Exit, CliError> {
+    let deployed = catalog(ctx)
+        .await?
+        .rollback(&args.app, args.version.unwrap_or(0))
+        .await?;
+    if ctx.output.json {
+        ctx.output
+            .print_json(&super::deploy::deployed_json(&args.app, &deployed, false))?;
+    } else {
+        let head = format!("{} is now v{}", args.app, deployed.version);
+        ctx.output
+            .print(&(super::deploy::tree(ctx, head, &deployed).render(ctx.output.out) + "\n"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn stop(ctx: &Ctx, app: &str) -> Result<Exit, CliError> {
+    let running = catalog(ctx).await?.stop(app).await?;
+    if ctx.output.json {
+        ctx.output
+            .print_json(&json!({ "app": app, "state": "stopped", "calls_running": running }))?;
+        return Ok(Exit::Ok);
+    }
+    let rest = match running {
+        0 => String::new(),
+        running => format!("; {} in flight will finish", units::plural(running, "call")),
+    };
+    ctx.output.print(&format!("{app} is stopped{rest}\n"))?;
+    Ok(Exit::Ok)
+}
+
+async fn app_logs(ctx: &Ctx, args: LogsArgs) -> Result<Exit, CliError> {
+    let mut tail = Tail::lines(args.tail);
+    if args.follow {
+        tail = tail.follow();
+    }
+    if let Some(function) = args.function {
+        tail = tail.function(function);
+    }
+    let stream = catalog(ctx).await?.app_logs(&args.app, tail).await?;
+    logs::print(ctx, stream, true).await
+}

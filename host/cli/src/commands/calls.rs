@@ -1,0 +1,315 @@
+//! `lydian calls …`.
+
+use std::time::Duration;
+
+use lydian_client::{
+    Call, CallFilter, CallInfo, CallState, Client, Error, Explanation, Usage, Wire,
+};
+use serde_json::{Value as Json, json};
+
+use super::connect::{self, Place, Work};
+use super::{Ctx, logs};
+use crate::args::calls::{Command, GetArgs, ListArgs, LogsArgs, State};
+use crate::exit::Exit;
+use crate::output::error::CliError;
+use crate::output::result::{self, Spelling};
+use crate::output::style::Style;
+use crate::output::table::Table;
+use crate::units;
+
+pub(super) async fn run(ctx: &Ctx, command: Command) -> Result<Exit, CliError> {
+    match command {
+        Command::List(args) => list(ctx, args).await,
+        Command::Get(args) => get(ctx, &args).await,
+        Command::Cancel(args) => cancel(ctx, &args.call).await,
+        Command::Logs(args) => call_logs(ctx, &args).await,
+        Command::Explain(args) => explain(ctx, &args.call).await,
+    }
+}
+
+async fn node(ctx: &Ctx) -> Result<Client, CliError> {
+    connect::connect(ctx, Place::Catalog, Work::One).await
+}
+
+async fn list(ctx: &Ctx, args: ListArgs) -> Result<Exit, CliError> {
+    let mut filter = CallFilter::default().limit(args.limit);
+    if let Some(app) = args.app {
+        filter = filter.app(app);
+    }
+    if let Some(state) = args.state {
+        filter = filter.state(call_state(state));
+    }
+    let calls = node(ctx).await?.calls(filter).await?;
+    if ctx.output.json {
+        ctx.output
+            .print_json(&calls.iter().map(info_json).collect())?;
+        return Ok(Exit::Ok);
+    }
+    if calls.is_empty() {
+        ctx.output.note("no such calls");
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(&["Call", "State", "Kind", "Target", "Created", "Took"]);
+    for call in &calls {
+        table.row(vec![
+            call.call.clone(),
+            call.state.to_string(),
+            call.kind.to_string(),
+            target(call),
+            units::timestamp(call.created_at),
+            took(call).map(units::duration).unwrap_or_default(),
+        ]);
+    }
+    ctx.output.print(&table.render(ctx.output.out))?;
+    Ok(Exit::Ok)
+}
+
+fn call_state(state: State) -> CallState {
+    match state {
+        State::Queued => CallState::Queued,
+        State::Running => CallState::Running,
+        State::Succeeded => CallState::Succeeded,
+        State::Failed => CallState::Failed,
+        State::Cancelled => CallState::Cancelled,
+    }
+}
+
+fn target(call: &CallInfo) -> String {
+    match call.app.as_str() {
+        "" => call.function.clone(),
+        app => format!("{app}@{}::{}", call.version, call.function),
+    }
+}
+
+fn took(call: &CallInfo) -> Option<Duration> {
+    call.finished_at?.duration_since(call.started_at?).ok()
+}
+
+fn info_json(call: &CallInfo) -> Json {
+    json!({
+        "call": call.call,
+        "environment": call.environment,
+        "app": call.app,
+        "version": call.version,
+        "function": call.function,
+        "state": call.state.to_string(),
+        "kind": call.kind.to_string(),
+        "created_at_ms": units::unix_ms(call.created_at),
+        "started_at_ms": call.started_at.map(units::unix_ms),
+        "finished_at_ms": call.finished_at.map(units::unix_ms),
+        "attempt": call.attempt,
+    })
+}
+
+async fn get(ctx: &Ctx, args: &GetArgs) -> Result<Exit, CliError> {
+    let progress = ctx.output.progress();
+    let call = Call::from_id(&node(ctx).await?, &args.call);
+    progress.step(format!("waiting for {}", call.id()));
+    let Wire(bytes) = tokio::select! {
+        result = call.get::<Wire>(args.timeout) => result.map_err(|error| not_done(error, &args.call))?,
+        _ = tokio::signal::ctrl_c() => {
+            progress.finish();
+            ctx.output.note("stopped waiting; the call goes on");
+            return Ok(Exit::Interrupted);
+        }
+    };
+    let ty = call.info().await?.result_type;
+    let spelling = if ctx.output.json {
+        Spelling::Json
+    } else {
+        Spelling::Wave
+    };
+    if let Some(text) = spelling.result(ty.as_ref(), &bytes)? {
+        progress.print(&format!("{text}\n"))?;
+    }
+    Ok(if result::is_err(ty.as_ref(), &bytes) {
+        Exit::Failed
+    } else {
+        Exit::Ok
+    })
+}
+
+fn not_done(error: Error, call: &str) -> CliError {
+    let waits = matches!(error, Error::Timeout { .. });
+    let error = CliError::from(error);
+    if waits {
+        error.hint(format!(
+            "it goes on; look again with `lydian calls get {call}`"
+        ))
+    } else {
+        error
+    }
+}
+
+async fn cancel(ctx: &Ctx, id: &str) -> Result<Exit, CliError> {
+    let was_running = Call::from_id(&node(ctx).await?, id).cancel().await?;
+    if ctx.output.json {
+        ctx.output
+            .print_json(&json!({ "call": id, "was_running": was_running }))?;
+    } else {
+        let text = if was_running {
+            "is cancelled"
+        } else {
+            "had finished already"
+        };
+        ctx.output.print(&format!("{id} {text}\n"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn call_logs(ctx: &Ctx, args: &LogsArgs) -> Result<Exit, CliError> {
+    let stream = Call::from_id(&node(ctx).await?, &args.call)
+        .logs(args.follow)
+        .await?;
+    logs::print(ctx, stream, false).await
+}
+
+async fn explain(ctx: &Ctx, id: &str) -> Result<Exit, CliError> {
+    let explanation = Call::from_id(&node(ctx).await?, id).explain().await?;
+    if ctx.output.json {
+        ctx.output.print_json(&explanation_json(&explanation))?;
+    } else {
+        ctx.output.print(&drawn(&explanation, ctx.output.out))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// The stages of a call in the order they happen.
+fn stages(usage: &Usage) -> [(&'static str, Duration); 5] {
+    [
+        ("queue", usage.queue),
+        ("load", usage.load),
+        ("compile", usage.compile),
+        ("instantiate", usage.instantiate),
+        ("run", usage.run),
+    ]
+}
+
+/// Where the time went, one bar per stage.
+fn drawn(explanation: &Explanation, style: Style) -> String {
+    let Explanation { info, usage, .. } = explanation;
+    let attempt = if info.attempt > 1 {
+        format!(", attempt {}", info.attempt)
+    } else {
+        String::new()
+    };
+    let mut text = format!(
+        "{} {} {}, {}{attempt}\n\n",
+        style.bold(&info.call),
+        target(info),
+        info.state,
+        info.kind
+    );
+    let stages = stages(usage);
+    let total: Duration = stages.iter().map(|(_, time)| *time).sum();
+    for (name, time) in stages {
+        let share = time.as_secs_f64() / total.as_secs_f64().max(1e-12);
+        let bar = bar(share);
+        let percent = format!("{:.0} %", share * 100.0);
+        text += &format!(
+            "  {name:<12}{}  {:>9}  {percent:>5}\n",
+            style.blue(bar),
+            units::duration(time)
+        );
+    }
+    text += &format!(
+        "  {:<12}{:BAR_WIDTH$}  {:>9}\n\n",
+        "total",
+        "",
+        units::duration(total)
+    );
+    let mut facts = vec![(
+        "started",
+        sentence(&usage.start.to_string(), &explanation.start_reason),
+    )];
+    facts.push(("cpu", units::duration(usage.cpu)));
+    facts.push((
+        "memory",
+        format!("{} at most", units::bytes(usage.peak_memory_bytes)),
+    ));
+    facts.push((
+        "payload",
+        format!(
+            "{} in, {} out",
+            units::bytes(usage.bytes_in),
+            units::bytes(usage.bytes_out)
+        ),
+    ));
+    facts.push(("output", units::bytes(usage.output_bytes)));
+    for (name, limit) in super::app::set_limits(&explanation.limits) {
+        facts.push(("limit", format!("{name} {limit}")));
+    }
+    if let Some(failure) = &explanation.failure {
+        facts.push(("failure", style.red(failure)));
+    }
+    for (name, fact) in facts {
+        text += &format!("  {}{fact}\n", style.dim(format!("{name:<12}")));
+    }
+    text
+}
+
+fn sentence(start: &str, reason: &str) -> String {
+    if reason.is_empty() {
+        start.to_owned()
+    } else {
+        format!("{start}: {reason}")
+    }
+}
+
+/// Columns of a bar.
+const BAR_WIDTH: usize = 24;
+
+/// A bar in eighths of a column; something that took any time at all is seen.
+fn bar(share: f64) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let mut eighths = (share * (BAR_WIDTH * 8) as f64).round() as usize;
+    if share > 0.0 {
+        eighths = eighths.max(1);
+    }
+    let text = "█".repeat(eighths / 8) + EIGHTHS[eighths % 8];
+    format!("{text:BAR_WIDTH$}")
+}
+
+fn explanation_json(explanation: &Explanation) -> Json {
+    let usage = &explanation.usage;
+    let mut micros = serde_json::Map::new();
+    for (name, time) in stages(usage) {
+        micros.insert(format!("{name}_us"), json!(time.as_nanos() as f64 / 1e3));
+    }
+    micros.insert(
+        "cpu_us".to_owned(),
+        json!(usage.cpu.as_nanos() as f64 / 1e3),
+    );
+    json!({
+        "call": info_json(&explanation.info),
+        "time": micros,
+        "peak_memory_bytes": usage.peak_memory_bytes,
+        "bytes_in": usage.bytes_in,
+        "bytes_out": usage.bytes_out,
+        "output_bytes": usage.output_bytes,
+        "start": usage.start.to_string(),
+        "start_reason": explanation.start_reason,
+        "limits": super::app::limits_json(&explanation.limits),
+        "failure": explanation.failure.as_ref().map(|failure| json!({
+            "code": failure.kind.code(),
+            "message": failure.message,
+            "hints": failure.hints,
+            "backtrace": failure.backtrace,
+        })),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_show_every_share_in_the_same_width() {
+        for share in [0.0, 1e-9, 0.3, 0.5, 1.0] {
+            assert_eq!(bar(share).chars().count(), BAR_WIDTH, "{share}");
+        }
+        assert!(bar(1e-9).starts_with('▏'));
+        assert_eq!(bar(0.0).trim(), "");
+        assert_eq!(bar(0.5).trim().chars().count(), BAR_WIDTH / 2);
+    }
+}

@@ -1,0 +1,165 @@
+//! Which node a command talks to.
+//!
+//! | given | file and crate targets | apps, deploys, calls |
+//! | --- | --- | --- |
+//! | `--url` or `LYDIAN_URL` | that node | that node |
+//! | nothing | a node in this process, in memory | the node of the data directory or on the default port when one answers, else one in this process on the data directory |
+//! | `embedded` | a node in this process, in memory | one in this process on the data directory |
+//!
+//! A node in this process has no listener. For a file it opens no database either: all it shares with
+//! other processes is the cache of compiled artifacts.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lydian_client::{Client, DEFAULT_URL};
+use lydian_node::{Node, Options, StartError};
+
+use super::Ctx;
+use crate::env;
+use crate::log;
+use crate::output::error::CliError;
+
+/// What a command needs to find at its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nothing: the code comes with the command.
+    Anywhere,
+    /// The deployed apps and the recorded calls.
+    Catalog,
+}
+
+/// How much a node in this process must be able to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// One call at most.
+    One,
+    /// As much as the machine carries.
+    Many,
+}
+
+/// `--url embedded`: no other node, whatever runs.
+pub(super) const EMBEDDED: &str = "embedded";
+/// A file in the data directory that tells where its node listens.
+const NODE_FILE: &str = "node.url";
+/// A node on this machine answers at once or not at all.
+const PROBE: Duration = Duration::from_millis(250);
+
+/// The client a command uses, with its environment and token.
+///
+/// # Errors
+/// Exit 3: the node that was asked for does not answer. Exit 1: no node can be started here.
+pub(super) async fn connect(ctx: &Ctx, place: Place, work: Work) -> Result<Client, CliError> {
+    let remote = match (&ctx.global.url, place) {
+        (None, Place::Anywhere) => None,
+        _ => running_node(ctx).await?,
+    };
+    let client = match remote {
+        Some(client) => client,
+        None => embedded(ctx, place, work).await?,
+    };
+    Ok(match &ctx.global.environment {
+        Some(environment) => client.in_environment(environment),
+        None => client,
+    })
+}
+
+/// The node that runs elsewhere: the one asked for, else one on this machine, else none.
+///
+/// # Errors
+/// Exit 3: the one asked for does not answer.
+pub(super) async fn running_node(ctx: &Ctx) -> Result<Option<Client>, CliError> {
+    let client = match ctx.global.url.as_deref() {
+        Some(EMBEDDED) => return Ok(None),
+        Some(url) => Client::connect(url).await?,
+        None => match local_node().await {
+            Some(client) => client,
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(match env::read(&env::TOKEN) {
+        Some(token) => client.with_token(&token)?,
+        None => client,
+    }))
+}
+
+/// The node of the data directory, else whichever listens where `lydian up` does by default.
+async fn local_node() -> Option<Client> {
+    let own = env::data_dir(None)
+        .ok()
+        .and_then(|dir| std::fs::read_to_string(node_file(&dir)).ok());
+    for url in own
+        .as_deref()
+        .map(str::trim)
+        .into_iter()
+        .chain([DEFAULT_URL])
+    {
+        let address = url
+            .strip_prefix("http://")
+            .unwrap_or(url)
+            .parse::<SocketAddr>()
+            .ok();
+        if !address.is_some_and(|address| TcpStream::connect_timeout(&address, PROBE).is_ok()) {
+            continue;
+        }
+        // Something else may listen there: only a node counts.
+        if let Ok(client) = Client::connect(url).await
+            && let Ok(Ok(_)) = tokio::time::timeout(PROBE * 4, client.node_info()).await
+        {
+            return Some(client);
+        }
+    }
+    None
+}
+
+/// Where the node of a data directory says where it listens.
+pub(super) fn node_file(data_dir: &Path) -> PathBuf {
+    data_dir.join(NODE_FILE)
+}
+
+/// A node in this process; it lives as long as `ctx`.
+async fn embedded(ctx: &Ctx, place: Place, work: Work) -> Result<Client, CliError> {
+    log::start_if_asked(ctx.output.err.is_enabled());
+    let data_dir = env::data_dir(None)?;
+    let mut options = match place {
+        Place::Catalog => Options::embedded(&data_dir),
+        Place::Anywhere => {
+            let mut options = Options::memory();
+            options.artifacts = Some(data_dir.clone());
+            options
+        }
+    };
+    if work == Work::One {
+        // Reserving room for thousands of sandboxes takes longer than a short call.
+        options.max_sandboxes = Some(1);
+        options.sandbox_threads = Some(1);
+    }
+    let node = Node::start(options)
+        .await
+        .map_err(|error| cannot_start(&data_dir, &error))?;
+    let client = Client::from_service(node.routes());
+    ctx.own_node.set(node, place == Place::Catalog);
+    Ok(client)
+}
+
+/// Why no node can run here.
+pub(super) fn cannot_start(data_dir: &Path, error: &StartError) -> CliError {
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        // Transparent errors say the same as their cause.
+        let text = error.to_string();
+        if !message.ends_with(&text) {
+            message += &format!(": {text}");
+        }
+        cause = error.source();
+    }
+    let shown = data_dir.display();
+    let mut refused = CliError::failed(
+        "cannot-start",
+        format!("no node can run on `{shown}`: {message}"),
+    );
+    refused.hints = error.hints();
+    refused.hint("`lydian doctor` says what else is missing")
+}

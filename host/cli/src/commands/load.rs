@@ -1,0 +1,213 @@
+//! From a TARGET to a function that can be called: read or build, put, look up.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use lydian_client::{Client, Digest, Error, Function};
+
+use super::Ctx;
+use super::connect::{self, Place, Work};
+use crate::build;
+use crate::output::error::CliError;
+use crate::output::progress::Progress;
+use crate::target::{self, Code, Target};
+
+/// A function, ready to be called, and what to call it.
+pub(super) struct Loaded {
+    pub(super) function: Function,
+    /// The TARGET with the function's whole name, as the user would write it.
+    pub(super) shown: String,
+}
+
+/// Parses a TARGET argument.
+pub(super) fn parse_target(text: &str) -> Result<Target, CliError> {
+    target::parse(text, build::is_crate).map_err(|message| CliError::usage("bad-target", message))
+}
+
+/// Parses a PATH or APP argument, which has no function.
+pub(super) fn parse_code(text: &str) -> Result<Code, CliError> {
+    target::parse_code(text, build::is_crate)
+        .map_err(|message| CliError::usage("bad-target", message))
+}
+
+/// Makes the function of a TARGET callable; `files` is where the node must be when the code comes from here.
+///
+/// # Errors
+/// Exit 3: the file, app or function is not there. Exit 2: several functions and none named, or bytes that are no
+/// component. Exit 1: the crate does not build.
+pub(super) async fn load(
+    ctx: &Ctx,
+    text: &str,
+    files: Place,
+    work: Work,
+    progress: &Progress,
+) -> Result<Loaded, CliError> {
+    let target = parse_target(text)?;
+    let function = target.function.as_deref().unwrap_or_default();
+    let (function, code) = match target.code {
+        Code::App { name, version } => {
+            let client = connect::connect(ctx, Place::Catalog, work).await?;
+            let function = app_function(&client, &name, version, function).await?;
+            (
+                function,
+                version.map_or(name.clone(), |version| format!("{name}@{version}")),
+            )
+        }
+        Code::File(path) => {
+            let function = file_function(ctx, &path, function, (files, work), progress).await?;
+            (function, path.display().to_string())
+        }
+        Code::Crate(path) => {
+            let file = build::build(&path, progress)?;
+            let function = file_function(ctx, &file, function, (files, work), progress).await?;
+            (function, path.display().to_string())
+        }
+    };
+    let shown = format!("{code}::{}", function.name());
+    Ok(Loaded { function, shown })
+}
+
+async fn app_function(
+    client: &Client,
+    app: &str,
+    version: Option<u64>,
+    function: &str,
+) -> Result<Function, CliError> {
+    client.function_at(app, version.unwrap_or(0), function).await.map_err(|error| {
+        let unknown = error.code() == "app-not-found";
+        let error = CliError::from(error);
+        // A bare word may have been meant as a directory.
+        if unknown && error.hints.is_empty() {
+            return error
+                .hint(format!("deploy it with `lydian deploy PATH --name {app}`, or name a file as `./{app}.wasm`"))
+                .hint("`lydian app list` shows what is deployed");
+        }
+        error
+    })
+}
+
+async fn file_function(
+    ctx: &Ctx,
+    path: &Path,
+    function: &str,
+    node: (Place, Work),
+    progress: &Progress,
+) -> Result<Function, CliError> {
+    let bytes = read_component(path)?;
+    let digest = Digest::of(&bytes);
+    let client = connect::connect(ctx, node.0, node.1).await?;
+    progress.step(format!("preparing {}", target::short_name(path)));
+    client.put(bytes).await?;
+    let function = client.component_function(digest, function).await;
+    Ok((
+        client,
+        function.map_err(|error| named(error, digest, path))?,
+    ))
+}
+
+/// An error about a component, with the file in place of the digest the node knows it by.
+pub(super) fn named(error: Error, digest: Digest, path: &Path) -> CliError {
+    let mut error = CliError::from(error);
+    error.message = error.message.replace(
+        &format!("component `{}`", digest.short()),
+        &format!("`{}`", path.display()),
+    );
+    error
+}
+
+/// Finds the component of a PATH, building a crate first.
+pub(super) fn component_file(
+    code: &Code,
+    progress: &Progress,
+) -> Result<Option<PathBuf>, CliError> {
+    match code {
+        Code::File(path) => Ok(Some(path.clone())),
+        Code::Crate(dir) => build::build(dir, progress).map(Some),
+        Code::App { .. } => Ok(None),
+    }
+}
+
+/// Reads a component, refusing at once what a glance shows to be something else.
+///
+/// # Errors
+/// Exit 3: no such file. Exit 2: not a component.
+pub(super) fn read_component(path: &Path) -> Result<Bytes, CliError> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        let refused = CliError::read(path, &error);
+        match missing.then(|| similar_file(path)).flatten() {
+            Some(near) => refused.hint(format!("did you mean `{}`?", near.display())),
+            None => refused,
+        }
+    })?;
+    match glance(&bytes) {
+        None => Ok(bytes.into()),
+        Some((code, what, hint)) => Err(CliError::usage(
+            code,
+            format!("`{}` is {what}, not a component", path.display()),
+        )
+        .hint(hint)),
+    }
+}
+
+/// What bytes that are no component are: a code, their kind and the way to a component.
+fn glance(bytes: &[u8]) -> Option<(&'static str, &'static str, &'static str)> {
+    const BUILD: &str =
+        "build one with `cargo build --target wasm32-wasip2` or name the crate's directory";
+    const MAGIC: &[u8] = b"\0asm";
+    match bytes {
+        [] => Some(("not-wasm", "empty", BUILD)),
+        // Layer 1 of the binary format is components, layer 0 core modules.
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => None,
+        [0, b'a', b's', b'm', _, _, 0, 0, ..] => Some((
+            "core-module",
+            "a core module",
+            "make it a component: build for wasm32-wasip2, or `wasm-tools component new`",
+        )),
+        _ if bytes.starts_with(MAGIC) || MAGIC.starts_with(bytes) => Some((
+            "truncated",
+            "cut off in its first 8 bytes",
+            "copy or build it again",
+        )),
+        [0x7f, b'E', b'L', b'F', ..] => Some(("native-code", "native code", BUILD)),
+        _ if bytes.trim_ascii_start().starts_with(b"(") => {
+            Some(("not-wasm", "text", "assemble it first: `wasm-tools parse`"))
+        }
+        _ => Some(("not-wasm", "not WebAssembly", BUILD)),
+    }
+}
+
+/// A file in the same directory whose name is nearly this one.
+fn similar_file(path: &Path) -> Option<PathBuf> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let entries = std::fs::read_dir(dir.unwrap_or(Path::new("."))).ok()?;
+    let names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".wasm"))
+        .collect();
+    let wanted = path.file_name()?.to_str()?;
+    let near = crate::suggest::nearest(wanted, names.iter().map(String::as_str))?;
+    Some(dir.map_or_else(|| PathBuf::from(near), |dir| dir.join(near)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bytes: &[u8], code: Option<&str>) {
+        assert_eq!(glance(bytes).map(|found| found.0), code);
+    }
+
+    #[test]
+    fn a_glance_tells_components_from_the_rest() {
+        check(b"\0asm\x0d\0\x01\0rest", None);
+        check(b"\0asm\x01\0\0\0", Some("core-module"));
+        check(b"\0as", Some("truncated"));
+        check(b"\0asm\x0d", Some("truncated"));
+        check(b"", Some("not-wasm"));
+        check(b"hello", Some("not-wasm"));
+        check(b"\x7fELF\x02", Some("native-code"));
+        check(b" (component)", Some("not-wasm"));
+    }
+}

@@ -1,0 +1,86 @@
+//! Logs, printed as they come: the guest's bytes on stdout, since here they are the result.
+
+use futures::StreamExt as _;
+use lydian_client::{LogChunk, LogSource, LogStream};
+use serde_json::json;
+
+use super::Ctx;
+use crate::exit::Exit;
+use crate::output::error::CliError;
+use crate::output::guest::escape;
+use crate::units;
+
+/// Prints a stream of logs until it ends or Ctrl-C, which is how a user ends `--follow`.
+///
+/// `prefixed` puts time and function before each line: for logs of several calls.
+pub(super) async fn print(
+    ctx: &Ctx,
+    mut stream: LogStream,
+    prefixed: bool,
+) -> Result<Exit, CliError> {
+    let mut at_line_start = true;
+    loop {
+        let chunk = tokio::select! {
+            chunk = stream.next() => chunk,
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+        };
+        let Some(chunk) = chunk else { break };
+        let chunk = chunk?;
+        let text = if ctx.output.json {
+            json_line(&chunk)
+        } else {
+            plain(ctx, &chunk, prefixed, &mut at_line_start)
+        };
+        ctx.output.print(&text)?;
+    }
+    if !at_line_start && ctx.output.stdout_is_terminal {
+        ctx.output.print("\n")?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn json_line(chunk: &LogChunk) -> String {
+    let source = match chunk.source {
+        LogSource::Stdout => "stdout",
+        LogSource::Stderr => "stderr",
+        _ => "system",
+    };
+    let line = json!({
+        "at_ms": units::unix_ms(chunk.at),
+        "call": chunk.call,
+        "function": chunk.function,
+        "source": source,
+        "text": chunk.text(),
+        "truncated": chunk.truncated,
+    });
+    format!("{line}\n")
+}
+
+fn plain(ctx: &Ctx, chunk: &LogChunk, prefixed: bool, at_line_start: &mut bool) -> String {
+    let style = ctx.output.out;
+    let mut text = String::new();
+    if chunk.truncated {
+        text += &style.dim(format!(
+            "{}[output dropped at the limit]\n",
+            if *at_line_start { "" } else { "\n" }
+        ));
+        *at_line_start = true;
+    }
+    let data = escape(&chunk.text(), ctx.output.stdout_is_terminal);
+    for line in data.split_inclusive('\n') {
+        if prefixed && *at_line_start {
+            text += &style.dim(format!(
+                "{} {}  ",
+                units::timestamp(chunk.at),
+                chunk.function
+            ));
+        }
+        text += &match chunk.source {
+            LogSource::Stdout => line.to_owned(),
+            LogSource::Stderr => style.yellow(line),
+            _ => style.dim(line),
+        };
+        *at_line_start = line.ends_with('\n');
+    }
+    text
+}

@@ -1,0 +1,284 @@
+//! `lydian run`: one call, its output as it happens, its result.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use lydian_client::{
+    Event, Finished, Function, Items, Limits, LogChunk, LogSource, Start, Usage, Wire,
+};
+use lydian_value::Type;
+
+use super::Ctx;
+use super::connect::{Place, Work};
+use super::load::{self, Loaded};
+use crate::args::limits::LimitArgs;
+use crate::args::run::Args;
+use crate::arguments;
+use crate::exit::Exit;
+use crate::output::error::CliError;
+use crate::output::guest::Decoder;
+use crate::output::progress::{Progress, Source};
+use crate::output::result::{self, Spelling};
+use crate::output::signature;
+use crate::units;
+
+pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
+    let started = Instant::now();
+    let progress = ctx.output.progress();
+    let loaded = load::load(ctx, &args.target, Place::Anywhere, Work::One, &progress).await?;
+    if ctx.tail.wants_help {
+        return help(ctx, &progress, &loaded);
+    }
+    let encoded = encode_args(ctx, &loaded.function, &args.args)?;
+    let function = loaded.function.with_limits(limits(&args.limits));
+    progress.step(format!("starting {}", function.name()));
+    let mut call = Running::new(ctx, &progress, &function);
+    let exit = tokio::select! {
+        exit = call.follow(Wire(encoded)) => exit?,
+        _ = tokio::signal::ctrl_c() => {
+            progress.finish();
+            ctx.output.note(&format!("stopped `{}`", function.name()));
+            return Ok(Exit::Interrupted);
+        }
+    };
+    if let Some(usage) = call.usage {
+        progress.done(&summary(function.name(), &usage, started.elapsed()));
+    }
+    Ok(exit)
+}
+
+pub(super) fn help(ctx: &Ctx, progress: &Progress, loaded: &Loaded) -> Result<Exit, CliError> {
+    progress.finish();
+    let ty = loaded.function.ty();
+    if ctx.output.json {
+        ctx.output
+            .print_json(&super::app::function_json(&loaded.function.info()))?;
+    } else {
+        ctx.output
+            .print(&signature::help(&ty, &loaded.shown, ctx.output.out))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// The arguments behind the TARGET, checked and encoded.
+pub(super) fn encode_args(
+    ctx: &Ctx,
+    function: &Function,
+    tokens: &[String],
+) -> Result<bytes::Bytes, CliError> {
+    let ty = function.ty();
+    let values = arguments::bind(&ty, tokens, &ctx.tail)?;
+    let bounds = lydian_value::Limits::default();
+    ty.encode_args(&values, &bounds)
+        .map_err(|error| arguments::wrong_argument(&ty, &error))
+}
+
+pub(super) fn limits(args: &LimitArgs) -> Limits {
+    let mut limits = Limits::new();
+    limits.timeout = args.timeout;
+    limits.cpu = args.cpu;
+    limits.memory_bytes = args.memory.map(|size| size.0);
+    limits.payload_bytes = args.payload.map(|size| size.0);
+    limits.host_call_bytes = args.host_call_bytes.map(|size| size.0);
+    limits.handles = args.handles;
+    limits.open_files = args.open_files;
+    limits.output_bytes = args.output.map(|size| size.0);
+    limits.output_bytes_per_second = args.output_rate.map(|size| size.0);
+    limits
+}
+
+/// One call being followed.
+struct Running<'a> {
+    ctx: &'a Ctx,
+    progress: &'a Progress,
+    function: &'a Function,
+    spelling: Spelling,
+    /// Open streams of the result.
+    streams: HashMap<u32, Type>,
+    /// Bytes of a `stream<u8>` shown on a terminal.
+    text: Decoder,
+    usage: Option<Usage>,
+}
+
+impl<'a> Running<'a> {
+    fn new(ctx: &'a Ctx, progress: &'a Progress, function: &'a Function) -> Self {
+        let spelling = if ctx.output.json {
+            Spelling::Json
+        } else {
+            Spelling::Wave
+        };
+        Self {
+            ctx,
+            progress,
+            function,
+            spelling,
+            streams: HashMap::new(),
+            text: Decoder::default(),
+            usage: None,
+        }
+    }
+
+    async fn follow(&mut self, args: Wire) -> Result<Exit, CliError> {
+        let mut run = self.function.run::<Wire, Wire>(args).await?;
+        let mut exit = Exit::Ok;
+        while let Some(event) = run.next().await? {
+            match event {
+                Event::Started { start, .. } => self.narrate(start),
+                Event::Log(chunk) => show_output(self.progress, &chunk),
+                Event::Finished(finished) => exit = self.finished(finished)?,
+                Event::Items(items) => self.items(&items)?,
+                _ => {}
+            }
+        }
+        Ok(exit)
+    }
+
+    fn narrate(&self, start: Start) {
+        let name = self.function.name();
+        let how = match start {
+            Start::ColdCompile => ", just compiled",
+            Start::ColdLoad => ", loaded from its artifact",
+            _ => "",
+        };
+        self.progress.step(format!("running {name}{how}"));
+    }
+
+    fn finished(&mut self, finished: Finished<Wire>) -> Result<Exit, CliError> {
+        self.usage = Some(finished.usage);
+        let Wire(bytes) = finished.result.map_err(|failure| {
+            self.progress.finish();
+            CliError::failure(&failure)
+        })?;
+        let ty = self.function.ty();
+        self.streams = result::streams(ty.result.as_ref(), &bytes)?;
+        if result::whole_stream(&ty).is_none()
+            && let Some(text) = self.spelling.result(ty.result.as_ref(), &bytes)?
+        {
+            self.progress.print(&format!("{text}\n"))?;
+        }
+        Ok(if result::is_err(ty.result.as_ref(), &bytes) {
+            Exit::Failed
+        } else {
+            Exit::Ok
+        })
+    }
+
+    /// Items one per line as they come; the bytes of a `stream<u8>` as they are.
+    fn items(&mut self, items: &Items) -> Result<(), CliError> {
+        if let Some(item) = self.streams.get(&items.stream)
+            && !items.items.is_empty()
+        {
+            let whole = result::whole_stream(&self.function.ty()).is_some();
+            if whole && *item == Type::U8 && self.spelling == Spelling::Wave {
+                self.raw(&result::bytes(&items.items)?)?;
+            } else {
+                let lines = self.spelling.items(item, &items.items)?;
+                self.progress.print(&if whole {
+                    lines
+                } else {
+                    labelled(&lines, items.stream, self.spelling)
+                })?;
+            }
+        }
+        match &items.failure {
+            None => Ok(()),
+            Some(failure) => {
+                self.progress.finish();
+                Err(CliError::failure(failure))
+            }
+        }
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        if self.ctx.output.stdout_is_terminal {
+            let text = self.text.decode(bytes);
+            return self.progress.print(&text);
+        }
+        self.ctx.output.print_bytes(bytes)
+    }
+}
+
+/// Lines of a stream that is one of several parts of a result say which.
+fn labelled(lines: &str, stream: u32, spelling: Spelling) -> String {
+    let label = |line: &str| match spelling {
+        Spelling::Wave => format!("stream {stream}: {line}\n"),
+        Spelling::Json => format!("{{\"stream\":{stream},\"item\":{line}}}\n"),
+    };
+    lines.lines().map(label).collect()
+}
+
+/// What a guest wrote, above the footer.
+pub(super) fn show_output(progress: &Progress, chunk: &LogChunk) {
+    if chunk.truncated {
+        progress.guest(Source::System, b"[output dropped at the limit]\n");
+    }
+    let source = match chunk.source {
+        LogSource::Stdout => Source::Stdout,
+        LogSource::Stderr => Source::Stderr,
+        _ => Source::System,
+    };
+    progress.guest(source, &chunk.data);
+}
+
+/// `square: 0.31 ms, sandbox 12.0 µs, compiled in 210 ms, 7.4 ms in all`
+fn summary(name: &str, usage: &Usage, total: Duration) -> String {
+    let mut text = format!(
+        "{name}: {}, sandbox {}",
+        units::duration(usage.run),
+        units::duration(usage.instantiate)
+    );
+    if !usage.compile.is_zero() {
+        text += &format!(", compiled in {}", units::duration(usage.compile));
+    } else if !usage.load.is_zero() {
+        text += &format!(", loaded in {}", units::duration(usage.load));
+    }
+    if usage.peak_memory_bytes > 0 {
+        text += &format!(", {} memory", units::bytes(usage.peak_memory_bytes));
+    }
+    text + &format!(", {} in all", units::duration(total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_result_are_labelled() {
+        assert_eq!(
+            labelled("1\n2\n", 3, Spelling::Wave),
+            "stream 3: 1\nstream 3: 2\n"
+        );
+        assert_eq!(
+            labelled("1\n", 3, Spelling::Json),
+            "{\"stream\":3,\"item\":1}\n"
+        );
+    }
+
+    /// A limit that does not arrive is one that nobody enforces.
+    #[test]
+    fn every_limit_option_arrives() {
+        let size = |n| Some(units::Bytes(n));
+        let args = LimitArgs {
+            timeout: Some(Duration::from_millis(1)),
+            cpu: Some(Duration::from_millis(2)),
+            memory: size(3),
+            payload: size(4),
+            host_call_bytes: size(5),
+            handles: Some(6),
+            open_files: Some(7),
+            output: size(8),
+            output_rate: size(9),
+        };
+        let expected = Limits::new()
+            .timeout(Duration::from_millis(1))
+            .cpu(Duration::from_millis(2))
+            .memory_bytes(3)
+            .payload_bytes(4)
+            .host_call_bytes(5)
+            .handles(6)
+            .open_files(7)
+            .output_bytes(8)
+            .output_bytes_per_second(9);
+        assert_eq!(limits(&args), expected);
+    }
+}

@@ -1,0 +1,98 @@
+//! `lydian spawn`: a durable call.
+//!
+//! On a node the id is all there is to wait for. Without one this process is the node: the call is
+//! recorded first, its id printed, and then the process stays until the call is done, since nobody else
+//! would run it. Left early, the record stays and the next node on the data directory runs the call.
+
+use std::time::Duration;
+
+use lydian_client::{Call, Error, Wire};
+use lydian_node::Node;
+use serde_json::json;
+
+use super::Ctx;
+use super::connect::{Place, Work};
+use super::load;
+use super::run::{encode_args, limits};
+use crate::args::spawn::Args;
+use crate::exit::Exit;
+use crate::output::error::CliError;
+use crate::output::progress::Progress;
+
+pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
+    let progress = ctx.output.progress();
+    let loaded = load::load(ctx, &args.target, Place::Catalog, Work::One, &progress).await?;
+    if ctx.tail.wants_help {
+        return super::run::help(ctx, &progress, &loaded);
+    }
+    let encoded = encode_args(ctx, &loaded.function, &args.args)?;
+    let mut function = loaded.function.with_limits(limits(&args.limits));
+    if let Some(key) = args.idempotency_key {
+        function = function.with_idempotency_key(key);
+    }
+    let call = function.spawn(Wire(encoded)).await?;
+    let here = ctx.own_node.get();
+    show(ctx, &progress, &call, &loaded.shown, here.is_some())?;
+    match here {
+        Some(node) => stay(ctx, &progress, &call, node).await,
+        None => Ok(Exit::Ok),
+    }
+}
+
+fn show(
+    ctx: &Ctx,
+    progress: &Progress,
+    call: &Call,
+    target: &str,
+    here: bool,
+) -> Result<(), CliError> {
+    let id = call.id();
+    if ctx.output.json {
+        let line = json!({ "call": id, "target": target, "duplicate": call.was_duplicate() });
+        return progress.print(&format!("{line}\n"));
+    }
+    progress.print(&format!("{id}\n"))?;
+    if call.was_duplicate() {
+        ctx.output
+            .note("an earlier spawn had the same idempotency key; this is its call");
+    }
+    if here {
+        ctx.output
+            .note("no node is running, so this process runs the call and ends with it");
+    }
+    for command in ["get", "logs -f", "cancel"] {
+        ctx.output.hint(&format!("lydian calls {command} {id}"));
+    }
+    Ok(())
+}
+
+/// Runs the call here, to its end.
+async fn stay(ctx: &Ctx, progress: &Progress, call: &Call, node: &Node) -> Result<Exit, CliError> {
+    progress.step(format!("running {}", call.id()));
+    let done = tokio::select! {
+        done = call.get::<Wire>(None) => done,
+        _ = tokio::signal::ctrl_c() => {
+            progress.finish();
+            // Back into the queue, so that the next node need not wait for this one's claim to run out.
+            node.shutdown(Duration::ZERO).await;
+            ctx.output.note("left before the call was done; `lydian up` on this data directory runs it again");
+            return Ok(Exit::Interrupted);
+        }
+    };
+    match done {
+        Ok(_) => {
+            progress.done(&format!(
+                "done; `lydian calls get {}` prints the result",
+                call.id()
+            ));
+            Ok(Exit::Ok)
+        }
+        // The spawn itself succeeded; how the call ended is what `get` tells.
+        Err(Error::Failed(failure)) => {
+            progress.finish();
+            ctx.output.note(&format!("the call failed: {failure}"));
+            Ok(Exit::Ok)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

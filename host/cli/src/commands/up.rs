@@ -1,0 +1,234 @@
+//! `lydian up`: a node on this machine, until it is told to stop.
+//!
+//! The first Ctrl-C (or SIGTERM) drains: no new calls, those in flight finish or go back to the queue. A
+//! second one ends the process at once; what was recorded is still there.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lydian_client::Client;
+use lydian_node::{Node, Options};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Ctx;
+use super::connect::{cannot_start, node_file};
+use crate::args::node::UpArgs;
+use crate::env;
+use crate::exit::Exit;
+use crate::log;
+use crate::output::error::CliError;
+use crate::output::tree::Tree;
+use crate::units;
+
+pub(super) async fn run(ctx: &Ctx, args: UpArgs) -> Result<Exit, CliError> {
+    let started = Instant::now();
+    log::start(ctx.output.err.is_enabled());
+    let data_dir = env::data_dir(args.data_dir)?;
+    // The port first: a node that cannot listen should not open the store of one that does.
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| cannot_listen(args.listen, &error))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| cannot_listen(args.listen, &error))?;
+    // Before anything is served: a signal must not find the default handler, which kills.
+    let mut stop = Stop::new()?;
+    let node = Node::start(Options::new(&data_dir))
+        .await
+        .map_err(|error| cannot_start(&data_dir, &error))?;
+    let _named = NodeFile::write(&data_dir, address);
+    let mut serving = tokio::spawn({
+        let node = node.clone();
+        async move { node.serve_on(listener).await }
+    });
+    tell_ready(ctx, &node, address, &data_dir, started).await?;
+    tokio::select! {
+        () = stop.asked() => {}
+        served = &mut serving => {
+            let why = match served {
+                Ok(Err(error)) => error.to_string(),
+                Ok(Ok(())) => "the listener was closed".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            return Err(CliError::failed("not-serving", format!("`{address}` is not served any more: {why}")));
+        }
+    }
+    drain(ctx, &node, &mut stop, args.grace).await
+}
+
+/// Ctrl-C or SIGTERM.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, CliError> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                CliError::failed("no-signals", format!("cannot watch for signals: {error}"))
+            })
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+async fn drain(ctx: &Ctx, node: &Node, stop: &mut Stop, grace: Duration) -> Result<Exit, CliError> {
+    ctx.output.note(&format!(
+        "stopping; calls in flight have {} to finish, Ctrl-C again ends at once",
+        units::duration(grace)
+    ));
+    tokio::select! {
+        () = node.shutdown(grace) => {
+            ctx.output.note("stopped");
+            Ok(Exit::Ok)
+        }
+        () = stop.asked() => {
+            ctx.output.note("ended at once; recorded calls run again when a node starts on this data directory");
+            // Its last clone would wait for guests that do not end.
+            std::mem::forget(node.clone());
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+/// Says that the node answers, through the same API its users have.
+async fn tell_ready(
+    ctx: &Ctx,
+    node: &Node,
+    address: SocketAddr,
+    data_dir: &Path,
+    started: Instant,
+) -> Result<(), CliError> {
+    let url = url(address);
+    let info = Client::from_service(node.routes()).node_info().await?;
+    if ctx.output.json {
+        let ready = json!({
+            "event": "ready",
+            "url": url,
+            "data_dir": data_dir,
+            "sandboxes_max": info.sandboxes_max,
+            "version": info.version,
+            "engine": info.engine,
+        });
+        // One line, also on a terminal: whoever starts a node reads lines.
+        return ctx.output.print(&format!("{ready}\n"));
+    }
+    if !address.ip().is_loopback() {
+        ctx.output.note(&format!(
+            "everybody who reaches `{address}` can run code here; there are no tokens yet"
+        ));
+    }
+    let style = ctx.output.err;
+    let took = units::duration(started.elapsed());
+    let mut tree = Tree::new(format!(
+        "{} node ready at {} in {took}",
+        style.green("✓"),
+        style.bold(&url)
+    ));
+    tree.add(format!("data in {}", data_dir.display()));
+    tree.add(format!(
+        "up to {} sandboxes at once, {}",
+        units::count(info.sandboxes_max.into()),
+        info.engine
+    ));
+    tree.add("Ctrl-C stops it");
+    ctx.output.say(&tree.render(style));
+    Ok(())
+}
+
+/// A node that listens everywhere is reached here through loopback.
+fn url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        ip if ip.is_ipv4() => std::net::Ipv4Addr::LOCALHOST.into(),
+        _ => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> CliError {
+    let port = address.port();
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            let next = SocketAddr::new(address.ip(), port.checked_add(1).unwrap_or(7070));
+            CliError::failed(
+                "port-in-use",
+                format!("port {port} of `{}` is in use", address.ip()),
+            )
+            .hint(format!(
+                "a node may run there already: `lydian doctor --url {}`",
+                url(address)
+            ))
+            .hint(format!("use another port: `lydian up --listen {next}`"))
+        }
+        ErrorKind::PermissionDenied => CliError::not_found(
+            "port-not-allowed",
+            format!("this user may not listen on port {port}"),
+        )
+        .hint("ports under 1024 are the administrator's; use `--listen 127.0.0.1:7070`"),
+        ErrorKind::AddrNotAvailable => CliError::usage(
+            "no-such-address",
+            format!("this machine has no address `{}`", address.ip()),
+        )
+        .hint("`127.0.0.1` is this machine alone, `0.0.0.0` all its addresses"),
+        _ => CliError::failed(
+            "cannot-listen",
+            format!("cannot listen on `{address}`: {error}"),
+        ),
+    }
+}
+
+/// The file through which commands on the same data directory find this node; removed when it ends.
+struct NodeFile(PathBuf);
+
+impl NodeFile {
+    fn write(data_dir: &Path, address: SocketAddr) -> Option<Self> {
+        let path = node_file(data_dir);
+        // Without it commands look at the default port only.
+        std::fs::write(&path, url(address) + "\n")
+            .ok()
+            .map(|()| Self(path))
+    }
+}
+
+impl Drop for NodeFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_an_address_that_can_be_reached() {
+        assert_eq!(
+            url(SocketAddr::from(([127, 0, 0, 1], 7070))),
+            "http://127.0.0.1:7070"
+        );
+        assert_eq!(
+            url(SocketAddr::from(([0, 0, 0, 0], 80))),
+            "http://127.0.0.1:80"
+        );
+        assert_eq!(
+            url(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 80))),
+            "http://[::1]:80"
+        );
+    }
+}

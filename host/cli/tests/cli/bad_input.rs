@@ -1,0 +1,228 @@
+//! Everything a user can get wrong: each error names the thing and the way out.
+
+use lydian_tests::guests;
+
+use crate::support::Cli;
+
+#[track_caller]
+fn refused(args: &[&str], code: i32, stderr: &str) {
+    Cli::new().run(args).is(code, "", stderr);
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let cli = Cli::new();
+    cli.file("math.wasm", guests::MATH.bytes());
+    cli.run(&["run", "maths.wasm::square", "4"]).is(
+        3,
+        "",
+        "error: no file `maths.wasm`\nhint: did you mean `math.wasm`?\n",
+    );
+    cli.run(&["run", "./nowhere", "4"])
+        .is(3, "", "error: no file or directory `./nowhere`\n");
+    cli.run(&["run", ".", "4"]).is(
+        3,
+        "",
+        "error: directory `.` has no `Cargo.toml`\nhint: name a `.wasm` file or the directory of a crate\n",
+    );
+}
+
+#[test]
+fn bytes_that_are_no_component() {
+    let cli = Cli::new();
+    let build =
+        "hint: build one with `cargo build --target wasm32-wasip2` or name the crate's directory\n";
+    cli.file("text.wasm", "hello");
+    cli.run(&["run", "text.wasm"]).is(
+        2,
+        "",
+        &format!("error: `text.wasm` is not WebAssembly, not a component\n{build}"),
+    );
+    cli.file("empty.wasm", "");
+    cli.run(&["run", "empty.wasm"]).is(
+        2,
+        "",
+        &format!("error: `empty.wasm` is empty, not a component\n{build}"),
+    );
+    cli.file("native.wasm", b"\x7fELF\x02\x01\x01");
+    cli.run(&["run", "native.wasm"]).is(
+        2,
+        "",
+        &format!("error: `native.wasm` is native code, not a component\n{build}"),
+    );
+    cli.file("core.wasm", guests::CORE_MODULE.bytes());
+    cli.run(&["run", "core.wasm"]).is(
+        2,
+        "",
+        "error: `core.wasm` is a core module, not a component\n\
+         hint: make it a component: build for wasm32-wasip2, or `wasm-tools component new`\n",
+    );
+}
+
+#[test]
+fn a_component_that_was_cut_off() {
+    let cli = Cli::new();
+    let bytes = guests::MATH.bytes();
+    cli.file("cut.wasm", &bytes[..bytes.len() / 2]);
+    let ran = cli.run(&["run", "cut.wasm::square", "4"]);
+    ran.exits(2);
+    assert!(
+        ran.stderr.starts_with("error: `cut.wasm` "),
+        "{}",
+        ran.stderr
+    );
+    cli.file("shorter.wasm", &bytes[..5]);
+    cli.run(&["run", "shorter.wasm"]).exits(2);
+}
+
+#[test]
+fn an_import_that_nobody_provides() {
+    let ran = Cli::new().run(&["run", guests::MISSING_IMPORT.path]);
+    ran.exits(2);
+    assert!(ran.stderr.contains("import"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_function_that_is_not_there() {
+    let cli = Cli::new();
+    cli.file("math.wasm", guests::MATH.bytes());
+    cli.run(&["run", "math.wasm::sqare", "4"]).is(
+        3,
+        "",
+        "error: `math.wasm` has no function `sqare`\nhint: did you mean `square`?\n",
+    );
+}
+
+#[test]
+fn no_function_named_among_several() {
+    let cli = Cli::new();
+    cli.file("math.wasm", guests::MATH.bytes());
+    cli.run(&["run", "math.wasm", "4"]).is(
+        2,
+        "",
+        "error: `math.wasm` has several functions; name one\n\
+         hint: `cube`: func(x: u64) -> u64\n\
+         hint: `divide`: func(x: u64, y: u64) -> u64\n\
+         hint: `even`: func(x: u64) -> result<u64, string>\n\
+         hint: `slow`: func(x: u64, rounds: u64) -> u64\n\
+         hint: `square`: func(x: u64) -> u64\n",
+    );
+}
+
+#[test]
+fn wrong_arguments() {
+    let cli = Cli::new();
+    cli.file("math.wasm", guests::MATH.bytes());
+    for (args, said) in [
+        (vec!["four"], "x: "),
+        (vec!["-1"], "x: "),
+        (vec!["18446744073709551616"], "x: "),
+        (vec![], "missing argument `x`"),
+        (vec!["1", "2"], "expected 1 argument, found 2"),
+    ] {
+        let mut line = vec!["run", "math.wasm::square"];
+        line.extend(args);
+        let ran = cli.run(&line);
+        ran.exits(2);
+        assert!(
+            ran.stderr
+                .starts_with("error: wrong argument for `square`: "),
+            "{line:?}: {}",
+            ran.stderr
+        );
+        assert!(ran.stderr.contains(said), "{line:?}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains("func(x: u64) -> u64"),
+            "{line:?}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn an_argument_of_no_parameter() {
+    let cli = Cli::new();
+    cli.file("math.wasm", guests::MATH.bytes());
+    let ran = cli.run(&["run", "math.wasm::slow", "--x", "1", "--round", "2"]);
+    ran.is(
+        2,
+        "",
+        "error: no parameter `round` in `slow: func(x: u64, rounds: u64) -> u64`\nhint: did you mean `--rounds`?\n",
+    );
+}
+
+#[test]
+fn a_node_that_does_not_answer() {
+    // Port 9 is the discard service, which nobody runs.
+    let ran = Cli::new().run(&["app", "list", "--url", "http://127.0.0.1:9"]);
+    ran.exits(3);
+    assert!(
+        ran.stderr
+            .starts_with("error: cannot reach the node at `http://[ADDRESS]`"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains("hint: start a node with `lydian up`"),
+        "{}",
+        ran.stderr
+    );
+    Cli::new()
+        .run(&["app", "list", "--url", "https://x y"])
+        .exits(2);
+}
+
+#[test]
+fn a_port_in_use() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ran = Cli::with_own_home().run(&["up", "--listen", &address]);
+    ran.exits(1);
+    assert!(ran.stderr.contains("is in use\n"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("hint: use another port: `lydian up --listen [ADDRESS]`"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn limits_that_are_none() {
+    refused(
+        &["run", "x.wasm", "--timeout", "5"],
+        2,
+        "error: invalid value `5` for `--timeout <DURATION>`: `5` has no unit; write `5s` or `5ms`\n",
+    );
+    refused(
+        &["run", "--memory", "0", "x.wasm"],
+        2,
+        "error: invalid value `0` for `--memory <SIZE>`: `0` is too small; the least is one byte\n",
+    );
+}
+
+/// Machines read errors too.
+#[test]
+fn errors_are_json_when_asked() {
+    let ran = Cli::new().run(&["run", "nowhere.wasm::f", "--json"]);
+    ran.is(3, "", "{\"error\":{\"code\":\"file-not-found\",\"hints\":[],\"message\":\"no file `nowhere.wasm`\"}}\n");
+    let ran = Cli::new().run(&["deploy", "--json", "--plam", "x"]);
+    ran.exits(2);
+    let error: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "usage");
+    assert_eq!(
+        error["error"]["hints"][0],
+        "a similar argument exists: `--plan`"
+    );
+}
+
+#[test]
+fn an_app_that_is_not_deployed() {
+    let ran = Cli::with_own_home().run(&["run", "nothing::here"]);
+    ran.exits(3);
+    assert!(
+        ran.stderr.starts_with("error: app `nothing` "),
+        "{}",
+        ran.stderr
+    );
+}

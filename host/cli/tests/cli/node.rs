@@ -1,0 +1,190 @@
+//! `lydian up` and commands that talk to it.
+
+use std::time::{Duration, Instant};
+
+use lydian_tests::guests;
+
+use crate::support::{Cli, NodeProcess};
+
+struct Setup {
+    cli: Cli,
+    node: NodeProcess,
+}
+
+fn setup() -> Setup {
+    let cli = Cli::with_own_home();
+    let node = NodeProcess::start(&cli);
+    let cli = cli.on(&node);
+    cli.file("math.wasm", guests::MATH.bytes());
+    Setup { cli, node }
+}
+
+/// The id a spawn printed, unfiltered.
+fn spawn(cli: &Cli, target: &str, args: &[&str]) -> String {
+    let mut line = vec!["spawn", "-q", target];
+    line.extend(args);
+    let output = cli.command(&line).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_same_commands_work_on_a_node() {
+    let Setup { cli, .. } = setup();
+    cli.run(&["run", "math.wasm::square", "4"])
+        .is(0, "16\n", "");
+    cli.run(&["deploy", "math.wasm"]).exits(0);
+    cli.run(&["run", "math::square", "4"]).is(0, "16\n", "");
+    cli.run_with_stdin(&["map", "-q", "math::square", "--inputs", "-"], "1\n2\n")
+        .is(0, "1\n4\n", "");
+}
+
+#[test]
+fn calls_are_spawned_found_and_explained() {
+    let Setup { cli, .. } = setup();
+    cli.run(&["deploy", "math.wasm"]).exits(0);
+    let id = spawn(&cli, "math::square", &["7"]);
+    cli.run(&["calls", "get", &id]).is(0, "49\n", "");
+    let list = cli.run(&["calls", "list", "--json"]).json();
+    assert!(
+        list.as_array()
+            .unwrap()
+            .iter()
+            .any(|call| call["function"] == "square" && call["state"] == "succeeded")
+    );
+    let explained = cli.run(&["calls", "explain", &id]);
+    explained.exits(0);
+    for stage in ["queue", "instantiate", "run", "total", "memory"] {
+        assert!(explained.stdout.contains(stage), "{}", explained.stdout);
+    }
+    let unknown = cli.run(&["calls", "get", "c-nothing"]);
+    assert!(
+        matches!(unknown.stderr.as_str(), text if text.starts_with("error: call ")),
+        "{}",
+        unknown.stderr
+    );
+}
+
+#[test]
+fn the_same_idempotency_key_is_the_same_call() {
+    let Setup { cli, .. } = setup();
+    let first = spawn(&cli, "math.wasm::square", &["7", "--idempotency-key", "k"]);
+    let second = spawn(&cli, "math.wasm::square", &["7", "--idempotency-key", "k"]);
+    assert_eq!(first, second);
+}
+
+#[test]
+fn a_running_call_is_waited_for_and_cancelled() {
+    let Setup { cli, .. } = setup();
+    cli.file("spin.wasm", guests::SPIN.bytes());
+    let id = spawn(&cli, "spin.wasm::spin", &[]);
+    let ran = cli.run(&["calls", "get", &id, "--timeout", "0"]);
+    ran.exits(4);
+    assert!(
+        ran.stderr
+            .contains("hint: it goes on; look again with `lydian calls get"),
+        "{}",
+        ran.stderr
+    );
+    let cancelled = cli.run(&["calls", "cancel", &id, "--json"]);
+    assert_eq!(cancelled.json()["was_running"], true);
+    cli.run(&["calls", "get", &id]).exits(1);
+    let again = cli.run(&["calls", "cancel", &id, "--json"]);
+    assert_eq!(again.json()["was_running"], false);
+}
+
+#[test]
+fn logs_of_calls_and_apps_are_kept() {
+    let Setup { cli, .. } = setup();
+    cli.file("output.wasm", guests::OUTPUT.bytes());
+    cli.run(&["deploy", "output.wasm", "--name", "talk"])
+        .exits(0);
+    let id = spawn(&cli, "talk::print", &["hello\n", "false"]);
+    cli.run(&["calls", "get", &id]).exits(0);
+    cli.run(&["calls", "logs", &id]).is(0, "hello\n", "");
+    let logs = cli.run(&["app", "logs", "talk"]);
+    assert_eq!(logs.stdout, "[DATE] print  hello\n");
+    let followed = cli.run(&["calls", "logs", "-f", &id, "--json"]);
+    assert_eq!(followed.json()["text"], "hello\n");
+}
+
+/// Without a URL commands find the node of their data directory by themselves.
+#[test]
+fn the_node_of_the_data_directory_is_found() {
+    let Setup { cli, node } = setup();
+    cli.run(&["deploy", "math.wasm"]).exits(0);
+    let mut command = cli.command(&["doctor", "--json"]);
+    let output = command.env_remove("LYDIAN_URL").output().unwrap();
+    let findings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = findings
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["name"] == "node")
+        .unwrap();
+    assert!(
+        found["detail"].as_str().unwrap().starts_with(&node.url),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_second_node_on_the_port_is_told_so() {
+    let Setup { node, .. } = setup();
+    let ran = Cli::with_own_home().run(&["up", "--listen", node.address()]);
+    ran.exits(1);
+    assert!(
+        ran.stderr.contains("a node may run there already"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn signals_end_a_node_gracefully() {
+    for name in ["INT", "TERM"] {
+        let Setup { cli, mut node } = setup();
+        cli.run(&["run", "math.wasm::square", "4"]).exits(0);
+        node.signal(name);
+        let (status, stderr) = node.wait();
+        assert_eq!(status.code(), Some(0), "{stderr}");
+        assert!(
+            stderr.contains("note: stopping; calls in flight have 30.0 s to finish"),
+            "{stderr}"
+        );
+        assert!(stderr.ends_with("note: stopped\n"), "{stderr}");
+        assert!(!cli.home().join("node.url").exists());
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let Setup { cli, mut node } = setup();
+    cli.file("spin.wasm", guests::SPIN.bytes());
+    let mut call = cli.command(&["run", "spin.wasm::spin"]).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while cli
+        .run(&["calls", "list", "--state", "running", "--json"])
+        .stdout
+        .trim()
+        == "[]"
+        && Instant::now() < deadline
+    {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    node.signal("INT");
+    std::thread::sleep(Duration::from_millis(300));
+    node.signal("INT");
+    let (status, stderr) = node.wait();
+    assert_eq!(status.code(), Some(130), "{stderr}");
+    call.wait().unwrap();
+}
+
+#[test]
+fn doctor_says_what_it_finds() {
+    let Setup { cli, .. } = setup();
+    let ran = cli.run(&["doctor"]);
+    for name in ["data-dir", "node", "pagemap-scan", "cargo", "wasm-target"] {
+        assert!(ran.stdout.contains(name), "{name}: {}", ran.stdout);
+    }
+}

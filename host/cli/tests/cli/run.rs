@@ -1,0 +1,210 @@
+//! `lydian run`, with no node anywhere.
+
+use lydian_tests::guests;
+
+use crate::support::Cli;
+
+#[test]
+fn the_result_goes_to_stdout_in_wave() {
+    let target = format!("{}::square", guests::MATH.path);
+    Cli::new().run(&["run", &target, "4"]).is(0, "16\n", "");
+}
+
+#[test]
+fn arguments_go_by_name_as_well() {
+    let target = format!("{}::divide", guests::MATH.path);
+    let cli = Cli::new();
+    cli.run(&["run", &target, "--y", "3", "--x=12"])
+        .is(0, "4\n", "");
+    cli.run(&["run", &target, "12", "--y", "3"])
+        .is(0, "4\n", "");
+}
+
+#[test]
+fn bare_words_are_strings_and_json_is_json() {
+    let cli = Cli::new();
+    cli.run(&["run", guests::HELLO.path, "World"])
+        .is(0, "\"Hello, World!\"\n", "");
+    cli.run(&["run", guests::HELLO.path, "World", "--json"])
+        .is(0, "\"Hello, World!\"\n", "");
+    let even = format!("{}::even", guests::MATH.path);
+    cli.run(&["--json", "run", &even, "4"])
+        .is(0, "{\"ok\":4}\n", "");
+}
+
+/// An `err` is an answer, not an error of ours; scripts still want to branch on it.
+#[test]
+fn a_functions_own_err_is_printed_like_any_result() {
+    let target = format!("{}::even", guests::MATH.path);
+    Cli::new()
+        .run(&["run", &target, "3"])
+        .is(1, "err(\"3 is odd\")\n", "");
+}
+
+#[test]
+fn what_the_guest_writes_goes_to_stderr() {
+    let target = format!("{}::print", guests::OUTPUT.path);
+    let cli = Cli::new();
+    cli.run(&["run", &target, "hi there\n", "false"])
+        .is(0, "", "hi there\n");
+    cli.run(&["run", "-q", &target, "hi there\n", "--to-stderr"])
+        .is(0, "", "hi there\n");
+}
+
+#[test]
+fn a_trap_is_an_error_that_names_the_function() {
+    let target = format!("{}::divide", guests::MATH.path);
+    let ran = Cli::new().run(&["run", &target, "1", "0"]);
+    ran.exits(1);
+    assert_eq!(ran.stdout, "");
+    assert!(
+        ran.stderr.starts_with("error: function `divide` trapped"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_call_past_its_time_exits_with_4() {
+    let target = format!("{}::spin", guests::SPIN.path);
+    let ran = Cli::new().run(&["run", &target, "--timeout", "200ms"]);
+    ran.exits(4);
+    assert!(
+        ran.stderr
+            .starts_with("error: function `spin` ran past its limit of [TIME]"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn every_other_limit_stops_a_call_too() {
+    let cli = Cli::new();
+    let cases = [
+        (guests::SPIN.path, "spin", vec![], "--cpu", "100ms", "cpu"),
+        (
+            guests::MEMORY.path,
+            "fill",
+            vec!["50000000"],
+            "--memory",
+            "8MiB",
+            "memory",
+        ),
+        (
+            guests::HELLO.path,
+            "hello",
+            vec!["World, and everybody in it"],
+            "--payload",
+            "16",
+            "payload",
+        ),
+        (
+            guests::OUTPUT.path,
+            "flood",
+            vec![],
+            "--output",
+            "64KiB",
+            "output",
+        ),
+    ];
+    for (path, function, args, option, value, code) in cases {
+        let target = format!("{path}::{function}");
+        let mut line = vec!["run", "--json", option, value, &target];
+        line.extend(args);
+        let ran = cli.run(&line);
+        ran.exits(4);
+        let last = ran.stderr.lines().last().unwrap_or_default();
+        let error: serde_json::Value =
+            serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {ran:#?}"));
+        assert_eq!(error["error"]["code"], code, "{option}");
+    }
+}
+
+#[test]
+fn stream_items_are_lines_as_they_come() {
+    let cli = Cli::new();
+    let count = format!("{}::count", guests::STREAMS.path);
+    cli.run(&["run", &count, "3"]).is(0, "0\n1\n2\n", "");
+    let promise = format!("{}::promise", guests::STREAMS.path);
+    cli.run(&["run", &promise, "7", "1"]).is(0, "7\n", "");
+    let both = format!("{}::both", guests::STREAMS.path);
+    let ran = cli.run(&["run", &both, "2"]);
+    ran.exits(0);
+    assert!(
+        ran.stdout.contains("stream 0: ") && ran.stdout.contains("stream 1: "),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn a_stream_that_breaks_keeps_what_came_before() {
+    let target = format!("{}::trap-after", guests::STREAMS.path);
+    let ran = Cli::new().run(&["run", &target, "2"]);
+    ran.exits(1);
+    assert_eq!(ran.stdout, "0\n1\n");
+}
+
+#[test]
+fn the_function_explains_itself() {
+    let target = format!("{}::even", guests::MATH.path);
+    let ran = Cli::new().run(&["run", &target, "--help"]);
+    ran.exits(0);
+    let expected = "\
+even: func(x: u64) -> result<u64, string>
+  x, or an error when it is odd.
+
+Parameters:
+  --x  u64
+
+Example:
+  lydian run ";
+    assert!(ran.stdout.starts_with(expected), "{}", ran.stdout);
+    assert!(
+        ran.stdout.ends_with("math.wasm::even 1\n"),
+        "{}",
+        ran.stdout
+    );
+}
+
+/// The examples name crates; this is the smallest there is, without dependencies.
+#[test]
+fn a_crate_that_does_not_build_shows_cargos_own_words() {
+    let cli = Cli::new();
+    let manifest = "[package]\nname = \"broken\"\nedition = \"2024\"\n[lib]\ncrate-type = [\"cdylib\"]\n[workspace]\n";
+    cli.file("broken/Cargo.toml", manifest);
+    cli.file("broken/src/lib.rs", "fn");
+    let ran = cli.run(&["run", "broken::f"]);
+    ran.exits(1);
+    assert!(
+        ran.stderr.contains("error: expected identifier"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr
+            .ends_with("error: crate `broken` does not build\n"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// Two that start at once must neither wait for each other nor break each other's artifacts.
+#[test]
+fn commands_share_a_data_directory() {
+    let cli = Cli::with_own_home();
+    let target = format!("{}::square", guests::MATH.path);
+    let children: Vec<_> = (0..4)
+        .map(|x| {
+            let mut command = cli.command(&["run", &target, &x.to_string()]);
+            command
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for (x, child) in children.into_iter().enumerate() {
+        cli.ran(child.wait_with_output().unwrap())
+            .is(0, &format!("{}\n", x * x), "");
+    }
+}
