@@ -1,4 +1,9 @@
 //! What people read when a value is wrong: the place, what was expected, and a way out.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use lydian_value::{FuncType, Limits, Type, Value, json, wave};
 

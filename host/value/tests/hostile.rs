@@ -1,4 +1,9 @@
 //! Input made to harm: nesting without end, lengths without items, work without bytes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use lydian_value::{Error, FuncType, Limits, Reader, Type, Value, from_wire, json, wave};
 
@@ -11,7 +16,9 @@ fn nested(depth: usize, wrap: impl Fn(Type) -> Type) -> Type {
     (0..depth).fold(Type::U8, |ty, _| wrap(ty))
 }
 
-fn wrappers() -> Vec<(&'static str, fn(Type) -> Type)> {
+type Wrap = fn(Type) -> Type;
+
+fn wrappers() -> Vec<(&'static str, Wrap)> {
     vec![
         ("list", Type::list),
         ("option", Type::option),

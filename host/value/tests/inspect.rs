@@ -1,4 +1,9 @@
 //! Reading the interface of components: what there is to call, under which name, and of what type.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use lydian_value::{FuncType, InspectError, Interface, Type, inspect};
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};

@@ -1,5 +1,10 @@
 //! Properties of the spellings over random types and values: each reads back as the same value, and none takes what
 //! another refuses.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
 
 mod common;
 

@@ -1,5 +1,10 @@
 //! Our WAVE against the `wasm-wave` crate's: what it writes we read, what we write it reads, and what it refuses as
 //! malformed we refuse.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
 
 mod common;
 

@@ -1,4 +1,9 @@
 //! Rust types against values: the direct path writes the bytes the general one does, and fits what it should.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 

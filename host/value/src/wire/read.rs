@@ -246,6 +246,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length or case index.
+    #[allow(clippy::len_without_is_empty, reason = "reads a length, is not one")]
     pub fn len(&mut self) -> Result<usize, Error> {
         let mut value = 0u32;
         for shift in [0, 7, 14, 21, 28] {
