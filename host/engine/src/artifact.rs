@@ -10,7 +10,8 @@
 //! - **Discarded** with a warning when anything is wrong with it: the component is compiled again.
 //! - **Evicted** by last use when the directory passes its budget. A mapped file lives on until it is unmapped.
 //!
-//! Always true: a file appears under its name whole, or not at all; several processes may share one directory.
+//! Always true: a file appears under its name whole, or, after a power cut, is found out and discarded; several processes may
+//! share one directory.
 //! Not done here: compiling ([`crate::compile`]), keeping loaded components ([`crate::component`]).
 
 mod evict;
@@ -148,7 +149,15 @@ impl Store {
         })
     }
 
-    /// Writes an artifact: to a temporary file, to the disk, then to its name.
+    /// Bytes of the file under `key`, if there is one.
+    pub(crate) fn size(&self, key: &Key) -> Option<u64> {
+        fs::symlink_metadata(self.path(key))
+            .ok()
+            .map(|file| file.len())
+    }
+
+    /// Writes an artifact to a temporary file and renames it. [`Store::sync`] brings it to the disk; until then it can be used,
+    /// and lost to a power cut: the MAC tells a file that came back in pieces, so nobody has to wait for the disk.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Io`]; nothing is left behind.
@@ -180,8 +189,15 @@ impl Store {
             .open(path)?;
         file.write_all(artifact)?;
         file.write_all(&sealed::trailer(key, artifact, &self.mac_key))?;
-        file.sync_data()?;
         Ok(file)
+    }
+
+    /// Waits until a saved artifact is on the disk; what cannot be brought there is taken away.
+    pub(crate) fn sync(&self, key: &Key, stored: &Stored) {
+        if let Err(error) = stored.file.sync_data() {
+            tracing::warn!(artifact = %key, %error, "a compiled component did not reach the disk");
+            let _ = fs::remove_file(self.path(key));
+        }
     }
 
     fn keep_budget(&self, new: Stamp) {

@@ -53,6 +53,8 @@ const DEFAULT_CACHE_BYTES: u64 = 10 << 30;
 const GROWTH: u64 = 10;
 /// Below the data directory.
 const CACHE_DIRECTORY: &str = "artifacts";
+/// Hashing this much takes about as long as starting a thread for it.
+const INLINE_BYTES: u64 = 1 << 20;
 /// A worker that does not greet within this is not coming.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -196,8 +198,7 @@ impl Compiler {
         E: std::error::Error + Send + Sync + 'static,
     {
         let key = Key::new(&component, &self.0.configuration);
-        let inner = Arc::clone(&self.0);
-        if let Some(stored) = on_thread(move || inner.store.load(&key)).await? {
+        if let Some(stored) = self.load(key).await? {
             return Ok(Arc::new(Ready {
                 stored,
                 compile_time: Duration::ZERO,
@@ -220,9 +221,18 @@ impl Compiler {
         answer
     }
 
+    async fn load(&self, key: Key) -> Result<Option<Stored>, Error> {
+        let Some(bytes) = self.0.store.size(&key) else {
+            return Ok(None);
+        };
+        let inner = Arc::clone(&self.0);
+        off_thread_if_large(bytes, move || inner.store.load(&key)).await
+    }
+
     async fn compile(&self, component: Digest, key: Key, bytes: Bytes) -> Answer {
         let inner = Arc::clone(&self.0);
-        let bytes = on_thread(move || inner.check(component, bytes)).await??;
+        let size = bytes.len() as u64;
+        let bytes = off_thread_if_large(size, move || inner.check(component, bytes)).await??;
         // Never closed, so this cannot fail; a node that shuts down drops the future instead.
         let slot = Arc::clone(&self.0.slots)
             .acquire_owned()
@@ -260,7 +270,10 @@ impl Compiler {
                         })
                     });
                     // Whoever waited may have left by now.
-                    let _ = answer.send(ready);
+                    let _ = answer.send(ready.clone());
+                    if let Ok(ready) = ready {
+                        inner.store.sync(&key, &ready.stored);
+                    }
                     Some(done.worker)
                 }
                 Err(Stopped::Failed(error)) => {
@@ -374,10 +387,15 @@ impl Inner {
     }
 }
 
-/// Runs what blocks on a thread of its own; works on any executor.
-async fn on_thread<T: Send + 'static>(
+/// Runs work that takes time in proportion to some bytes: here when they are few, since a first call waits for it; else on a
+/// thread of its own, which works on any executor.
+async fn off_thread_if_large<T: Send + 'static>(
+    bytes: u64,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
+    if bytes <= INLINE_BYTES {
+        return Ok(work());
+    }
     let (sender, receiver) = oneshot::channel();
     let run = move || {
         // Whoever waited may have left by now.

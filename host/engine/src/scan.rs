@@ -16,7 +16,6 @@
 mod count;
 mod error;
 mod magic;
-mod types;
 
 pub use count::Totals;
 pub use error::Error;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use wasmparser::{Parser, Payload};
 use wit_component::WitPrinter;
 use wit_parser::decoding::{DecodedWasm, decode};
 use wit_parser::{
@@ -14,8 +15,12 @@ use wit_parser::{
 };
 
 use crate::{
-    Case, Enum, ExportPath, Field, Flags, FuncType, Interface, Label, Param, Record, Type, Variant,
+    Case, Enum, ExportPath, Field, Flags, FuncType, Interface, Label, Param, Record, Type,
+    TypeNesting, Variant, type_nesting,
 };
+
+/// The parser's own limit, `MAX_WASM_COMPONENT_TYPE_DEPTH`.
+const MAX_TYPE_DEPTH: u64 = 100;
 
 /// Types of all functions together, counting a shared type each time it is used. Real interfaces have hundreds.
 const MAX_TYPE_NODES: usize = 100_000;
@@ -69,12 +74,32 @@ pub fn inspect(component: &[u8]) -> Result<Interface, InspectError> {
         Some([b'\0', b'a', b's', b'm', ..]) => {}
         _ => return Err(InspectError::NotWasm),
     }
+    bounded(component)?;
     // The parser asserts what it believes of valid components; a hostile one that proves it wrong costs this call only.
     std::panic::catch_unwind(|| read_interface(component)).unwrap_or_else(|_| {
         Err(InspectError::Malformed {
             reason: "its types contradict each other".to_owned(),
         })
     })
+}
+
+/// Types nested deeper than the parser's own limit end the process before it checks that limit. Whatever else is wrong here
+/// is found again, and named, by the parser.
+fn bounded(component: &[u8]) -> Result<(), InspectError> {
+    for payload in Parser::new(0).parse_all(component).map_while(Result::ok) {
+        let Payload::ComponentTypeSection(section) = payload else {
+            continue;
+        };
+        let range = section.range();
+        let contents = component.get(range.clone()).unwrap_or_default();
+        let found = type_nesting(contents, range.start, MAX_TYPE_DEPTH);
+        if let TypeNesting::TooDeep { .. } = found {
+            return Err(InspectError::Malformed {
+                reason: format!("types are nested deeper than {MAX_TYPE_DEPTH}"),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn read_interface(component: &[u8]) -> Result<Interface, InspectError> {

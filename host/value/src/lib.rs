@@ -11,6 +11,18 @@
 //! | text | | [`json::from_str`], [`wave::parse`] | |
 //! | Rust | [`Wit::encode`], [`Args`] | | |
 //!
+//! ```
+//! use lydian_value::{FuncType, Limits, Type, from_wire, wave};
+//!
+//! let limits = Limits::default();
+//! let square = FuncType::new("square", [("x", Type::U64)], Some(Type::U64));
+//! let args = square.args_from_wave(&["12"], &limits)?;
+//! let wire = square.encode_args(&args, &limits)?;
+//! assert_eq!(from_wire::<(u64,)>(&wire, &limits)?, (12,));
+//! assert_eq!(wave::to_string(&Type::U64, &144u64.to_le_bytes(), &limits)?, "144");
+//! # Ok::<(), lydian_value::Error>(())
+//! ```
+//!
 //! Always true: a decoder never panics, never recurses deeper than [`Limits::depth`], and never holds more memory than
 //! a small multiple of its input. Not here: anything that runs a component.
 
@@ -25,6 +37,8 @@ mod interface;
 pub mod json;
 mod limits;
 mod matching;
+#[cfg(feature = "inspect")]
+mod nesting;
 mod text;
 mod ty;
 mod ty_json;
@@ -42,6 +56,8 @@ pub use inspect::{InspectError, inspect};
 pub use interface::{Interface, NoFunction};
 pub use limits::Limits;
 pub use matching::Args;
+#[cfg(feature = "inspect")]
+pub use nesting::{TypeNesting, type_nesting};
 pub use ty::{Case, Enum, Field, Flags, Label, Record, ResultType, Type, Variant};
 pub use value::Value;
 pub use wire::{Reader, len_prefix};

@@ -264,3 +264,24 @@ fn types_that_nest_without_end_are_refused() {
         Err(InspectError::Malformed { .. })
     ));
 }
+
+/// A million component types inside one another fit into 3 MB. Reading them recursively ends the process.
+#[test]
+fn component_types_that_nest_without_end_are_refused() {
+    for opening in [[0x41, 1, 1], [0x42, 1, 1]] {
+        let mut section = vec![1];
+        section.extend(opening.repeat(1_000_000));
+        let mut bytes = b"\0asm\x0d\0\x01\0\x07".to_vec();
+        let mut left = section.len();
+        while left >= 0x80 {
+            bytes.push(left as u8 | 0x80);
+            left >>= 7;
+        }
+        bytes.push(left as u8);
+        bytes.extend(section);
+        let refused = InspectError::Malformed {
+            reason: "types are nested deeper than 100".to_owned(),
+        };
+        assert_eq!(inspect(&bytes), Err(refused));
+    }
+}

@@ -6,12 +6,13 @@
 //! another instance is counted as nothing: no toolchain does that, and what it would smuggle past these caps meets the pool's
 //! own when it is loaded, and the worker's limits when it is compiled.
 
+use lydian_value::{TypeNesting, type_nesting};
 use wasmparser::{
     BinaryReaderError, Chunk, ComponentAlias, ComponentExternalKind, ComponentInstance,
     ComponentOuterAliasKind, ComponentTypeRef, Instance, Parser, Payload, SectionLimited,
 };
 
-use super::{Caps, Error, types};
+use super::{Caps, Error};
 
 /// What one instance takes, nested ones multiplied out; sums saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -202,16 +203,15 @@ impl<'a> Walk<'a> {
     ) -> Result<(), Error> {
         let range = section.range();
         let contents = bytes.get(range.clone()).unwrap_or_default();
-        match types::depth(contents, range.start, self.caps.type_depth)
-            .map_err(|error| malformed(&error))?
-        {
-            types::Depth::TooDeep { depth } => {
+        match type_nesting(contents, range.start, self.caps.type_depth) {
+            TypeNesting::TooDeep { depth } => {
                 cap("types inside one another", depth, self.caps.type_depth)
             }
-            types::Depth::Within { types } => {
+            TypeNesting::Within { types } => {
                 self.declared.types = self.declared.types.saturating_add(types);
                 cap("types", self.declared.types, self.caps.types)
             }
+            TypeNesting::Malformed { offset, message } => Err(Error::Malformed { offset, message }),
         }
     }
 

@@ -1,8 +1,9 @@
-//! How deep the types of a section are nested, found without recursion.
+//! How deep the types of a component's section are nested, found without recursion.
 //!
 //! A component or instance type holds declarations, which may be types again, at three bytes a level. `wasmparser` reads them
-//! recursively before any validation, so 100 MiB of them would overflow the stack of whoever reads the section. This walk goes
-//! down by hand and gives the leaves, which cannot nest, to `wasmparser`.
+//! recursively before any validation, so a few megabytes of them overflow the stack of whoever reads the section, and with it
+//! end the process. This walk goes down by hand and gives the leaves, which cannot nest, to `wasmparser`. Whoever has untrusted
+//! bytes asks here first.
 
 use wasmparser::{BinaryReader, BinaryReaderError, ComponentType, ComponentTypeDeclaration};
 
@@ -11,16 +12,29 @@ const COMPONENT_TYPE: u8 = 0x41;
 const INSTANCE_TYPE: u8 = 0x42;
 const DECLARED_TYPE: u8 = 0x01;
 
-/// What the walk found.
-pub(super) enum Depth {
-    /// The types it holds, in all levels.
+/// What [`type_nesting`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TypeNesting {
+    /// All is within the cap; so many types there are, in all levels.
     Within { types: u64 },
     /// Some type lies deeper than the cap.
     TooDeep { depth: u64 },
+    /// The bytes make no sense at `offset`.
+    Malformed { offset: usize, message: String },
 }
 
 /// Walks the contents of a component type section; `offset` is where they lie in the component.
-pub(super) fn depth(section: &[u8], offset: usize, cap: u64) -> Result<Depth, BinaryReaderError> {
+///
+/// Time is linear in the bytes, memory in `cap`.
+#[must_use]
+pub fn type_nesting(section: &[u8], offset: usize, cap: u64) -> TypeNesting {
+    walk(section, offset, cap).unwrap_or_else(|error| TypeNesting::Malformed {
+        offset: error.offset(),
+        message: error.message().to_owned(),
+    })
+}
+
+fn walk(section: &[u8], offset: usize, cap: u64) -> Result<TypeNesting, BinaryReaderError> {
     let mut reader = BinaryReader::new(section, offset);
     // How many declarations are still to come, at each level that is open.
     let mut open = vec![reader.read_var_u32()?];
@@ -43,10 +57,10 @@ pub(super) fn depth(section: &[u8], offset: usize, cap: u64) -> Result<Depth, Bi
         }
         let depth = open.len() as u64;
         if depth > cap {
-            return Ok(Depth::TooDeep { depth });
+            return Ok(TypeNesting::TooDeep { depth });
         }
     }
-    Ok(Depth::Within { types })
+    Ok(TypeNesting::Within { types })
 }
 
 /// Steps over the next byte if it is one of `expected`.
