@@ -1,6 +1,7 @@
 //! The items of a function's `stream<T>` result.
 
 use crate::error::{Error, Refusal, Result};
+use crate::failure::Failure;
 use crate::forms::{Output, Wire};
 use crate::function::Function;
 use crate::run::{Event, Run};
@@ -44,6 +45,8 @@ pub struct ResultStream<T> {
     run: Run<Wire>,
     item: Type,
     ready: VecDeque<T>,
+    /// Told once the items before it are.
+    failure: Option<Failure>,
     ended: bool,
 }
 
@@ -55,6 +58,7 @@ impl<T: Output> ResultStream<T> {
             run,
             item,
             ready: VecDeque::new(),
+            failure: None,
             ended: false,
         })
     }
@@ -100,7 +104,7 @@ impl<T: Output> ResultStream<T> {
                     }
                     if let Some(failure) = items.failure {
                         self.ended = true;
-                        return Poll::Ready(Err(Error::Failed(Box::new(failure))));
+                        self.failure = Some(failure);
                     }
                 }
                 Ok(Some(_)) => {}
@@ -110,6 +114,11 @@ impl<T: Output> ResultStream<T> {
                     return Poll::Ready(Err(error));
                 }
             }
+        }
+        if self.ready.is_empty()
+            && let Some(failure) = self.failure.take()
+        {
+            return Poll::Ready(Err(Error::Failed(Box::new(failure))));
         }
         Poll::Ready(Ok(!self.ready.is_empty()))
     }

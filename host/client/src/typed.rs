@@ -9,7 +9,7 @@ use crate::lookup::Place;
 use crate::session::Session;
 use lydian_value::Digest;
 
-pub use lydian_value::{Error as ValueError, Reader, Type, Wit, len_prefix};
+pub use lydian_value::{Args, Error as ValueError, Reader, Type, Wit, len_prefix};
 
 /// Where a generated client finds its functions.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use super::items::doc;
 use super::types::{Names, Refusal, Scope};
-use crate::names::{ident, snake};
+use crate::names::{ident, pascal, snake};
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use wit_parser::{Function, FunctionKind};
@@ -14,9 +14,19 @@ pub(super) struct Signature {
     /// As a target names it.
     pub(super) target: String,
     pub(super) docs: TokenStream,
-    pub(super) params: Vec<(Ident, TokenStream)>,
+    pub(super) params: Vec<Param>,
     pub(super) result: Returns,
 }
+
+/// A parameter's Rust name, WIT name and type.
+pub(super) struct Param {
+    rust: Ident,
+    wit: String,
+    ty: TokenStream,
+}
+
+/// Arguments are a tuple up to this many, a struct beyond.
+const LONGEST_TUPLE: usize = 12;
 
 /// What a function gives.
 pub(super) enum Returns {
@@ -41,7 +51,11 @@ impl Signature {
                 ));
             }
             let ty = names.ty(&param.ty, scope, &what)?;
-            Ok((ident(&snake(&param.name)), ty))
+            Ok(Param {
+                rust: ident(&snake(&param.name)),
+                wit: param.name.clone(),
+                ty,
+            })
         });
         let params = params.collect::<Result<Vec<_>, Refusal>>()?;
         let result = match &function.result {
@@ -68,22 +82,86 @@ impl Signature {
         format_ident!("f_{}", self.rust)
     }
 
+    fn is_wide(&self) -> bool {
+        self.params.len() > LONGEST_TUPLE
+    }
+
+    /// The struct of arguments that are too many for a tuple.
+    fn wide_name(&self) -> Ident {
+        ident(&format!("{}Args", pascal(&self.rust.replace('_', "-"))))
+    }
+
     /// `(u64,)`
     pub(super) fn args_type(&self) -> TokenStream {
-        let types = self.params.iter().map(|(_, ty)| ty);
+        if self.is_wide() {
+            let name = self.wide_name();
+            return quote!(#name);
+        }
+        let types = self.params.iter().map(|param| &param.ty);
         quote!((#(#types,)*))
     }
 
     /// `(x,)`
     pub(super) fn args(&self) -> TokenStream {
-        let names = self.params.iter().map(|(name, _)| name);
+        let names = self.params.iter().map(|param| &param.rust);
+        if self.is_wide() {
+            let name = self.wide_name();
+            return quote!(#name { #(#names),* });
+        }
         quote!((#(#names,)*))
     }
 
     /// `x: u64`
     pub(super) fn params(&self) -> TokenStream {
-        let params = self.params.iter().map(|(name, ty)| quote!(#name: #ty));
-        quote!(#(#params),*)
+        let names = self.params.iter().map(|param| &param.rust);
+        let types = self.params.iter().map(|param| &param.ty);
+        quote!(#(#names: #types),*)
+    }
+
+    /// The arguments as a type of their own, when they are too many for a tuple. It encodes as the tuple
+    /// would.
+    pub(super) fn wide_args(&self) -> TokenStream {
+        if !self.is_wide() {
+            return TokenStream::new();
+        }
+        let name = self.wide_name();
+        let docs = format!(" The arguments of `{}`.", self.target);
+        let names: Vec<_> = self.params.iter().map(|param| &param.rust).collect();
+        let types: Vec<_> = self.params.iter().map(|param| &param.ty).collect();
+        let wits = self.params.iter().map(|param| &param.wit);
+        let field_docs = self.params.iter().map(|param| format!(" `{}`", param.wit));
+        quote! {
+            #[doc = #docs]
+            #[derive(Debug, Clone, PartialEq)]
+            pub struct #name { #(#[doc = #field_docs] pub #names: #types,)* }
+
+            impl ::lydian_client::__private::Args for #name {}
+
+            impl ::lydian_client::Wit for #name {
+                fn ty() -> ::lydian_client::__private::Type {
+                    ::lydian_client::__private::Type::tuple(
+                        [#(<#types as ::lydian_client::Wit>::ty()),*]
+                    )
+                }
+
+                fn encode(&self, out: &mut ::std::vec::Vec<u8>) {
+                    #(::lydian_client::Wit::encode(&self.#names, out);)*
+                }
+
+                fn decode(
+                    reader: &mut ::lydian_client::__private::Reader<'_>,
+                ) -> ::std::result::Result<Self, ::lydian_client::__private::Error> {
+                    ::std::result::Result::Ok(Self { #(#names: reader.field(#wits)?,)* })
+                }
+            }
+        }
+    }
+
+    /// As many parameters as the WIT has, which may be more than clippy likes.
+    fn allow_many(&self) -> Option<TokenStream> {
+        const LIKED: usize = 6;
+        let many = self.params.len() > LIKED;
+        many.then(|| quote!(#[allow(clippy::too_many_arguments, reason = "as in the WIT")]))
     }
 
     /// Finds the function and compares its type.
@@ -120,16 +198,18 @@ impl Signature {
 
     fn call_method(&self) -> TokenStream {
         let (docs, name, field) = (&self.docs, ident(&self.rust), self.field());
-        let (params, args) = (self.params(), self.args());
+        let (params, args, allow) = (self.params(), self.args(), self.allow_many());
         match &self.result {
             Returns::Value(result) => quote! {
                 #docs
+                #allow
                 pub async fn #name(&self, #params) -> ::lydian_client::Result<#result> {
                     self.#field.call(#args).await
                 }
             },
             Returns::Stream(item) => quote! {
                 #docs
+                #allow
                 pub async fn #name(
                     &self,
                     #params
@@ -146,7 +226,7 @@ impl Signature {
         let name = format_ident!("map_{}", self.rust);
         let docs = format!(" `{}` for each of many inputs.", self.rust);
         let (input, inputs) = match self.params.as_slice() {
-            [(_, ty)] => (
+            [Param { ty, .. }] => (
                 quote!(#ty),
                 quote!(::std::iter::IntoIterator::into_iter(inputs).map(|input| (input,))),
             ),
@@ -168,8 +248,10 @@ impl Signature {
         let (field, params, args) = (self.field(), self.params(), self.args());
         let name = format_ident!("spawn_{}", self.rust);
         let docs = format!(" `{}` as a recorded call.", self.rust);
+        let allow = self.allow_many();
         quote! {
             #[doc = #docs]
+            #allow
             pub async fn #name(&self, #params) -> ::lydian_client::Result<::lydian_client::Call> {
                 self.#field.spawn(#args).await
             }

@@ -8,7 +8,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use wit_parser::{Function, FunctionKind, InterfaceId, Type, TypeDefKind, TypeId};
 
-/// The resources of an interface, and its functions that take or give any.
+/// The resources of an interface, and, beside them, its functions as they are called in a session.
 pub(super) fn generate(
     names: &Names<'_>,
     id: InterfaceId,
@@ -22,8 +22,16 @@ pub(super) fn generate(
             items.extend(resource(names, *ty, name, id, interface)?);
         }
     }
+    // Nothing lives in a session of an interface that knows no resources.
+    let has_resources = module.functions.values().any(|f| !is_plain(names, f));
+    let gives_stream = |function: &Function| {
+        function
+            .result
+            .is_some_and(|ty| names.stream_item(&ty).is_some())
+    };
     for function in module.functions.values() {
-        if function.kind.resource().is_none() && !is_plain(names, function) {
+        let is_free = function.kind.resource().is_none();
+        if has_resources && is_free && !(is_plain(names, function) && gives_stream(function)) {
             items.extend(Method::of(names, function, interface, scope)?.free_function());
         }
     }

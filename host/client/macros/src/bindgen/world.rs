@@ -139,6 +139,7 @@ fn client(
     let fields: Vec<_> = functions.iter().map(Signature::field).collect();
     let binds = functions.iter().map(Signature::bind);
     let methods = functions.iter().map(Signature::methods);
+    let wide_args = functions.iter().map(Signature::wide_args);
     let modules: Vec<_> = clients.iter().map(|(module, _)| module).collect();
     let names: Vec<_> = clients.iter().map(|(_, name)| name).collect();
     let open = is_world.then(constructors);
@@ -151,6 +152,8 @@ fn client(
         quote!(pub(super))
     };
     quote! {
+        #(#wide_args)*
+
         #docs
         #[derive(Debug, Clone)]
         pub struct #name {
