@@ -1,5 +1,8 @@
 //! The guests themselves: each is what its file says, before any host runs it.
 
+use std::fs;
+use std::path::Path;
+
 use lydian_tests::{generate, guests};
 
 /// A guest that was left out of the build would make its tests vanish without a word.
@@ -27,6 +30,31 @@ fn every_guest_is_valid_where_all_proposals_are_on() {
             wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all());
         if let Err(error) = validator.validate_all(&guest.bytes()) {
             panic!("guest `{}`: {error}", guest.name);
+        }
+    }
+}
+
+/// A guest that no test of the host calls proves nothing, and rots.
+#[test]
+fn every_guest_has_a_test_of_the_host() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut sources = String::new();
+    for folder in ["tests/tests", "host"] {
+        read_sources(&root.join(folder), &mut sources);
+    }
+    for guest in guests::ALL {
+        let constant = format!("guests::{}", guest.name.to_uppercase().replace('-', "_"));
+        assert!(sources.contains(&constant), "no test uses `{constant}`");
+    }
+}
+
+fn read_sources(folder: &Path, sources: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_sources(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push_str(&fs::read_to_string(&path).unwrap());
         }
     }
 }

@@ -4,8 +4,8 @@
 //! lydian run examples/hello World
 //! ```
 //!
-//! The contract is `wit/world.wit`; its comments are what `lydian run examples/hello --help` prints. The crate is
-//! an ordinary library built with `cargo build --target wasm32-wasip2`; it knows nothing of Lydian.
+//! The contract is `wit/world.wit`; `lydian run examples/hello --help` shows what it asks for. The crate is an
+//! ordinary library, built with `cargo build --target wasm32-wasip2`; it knows nothing of Lydian.
 
 wit_bindgen::generate!();
 

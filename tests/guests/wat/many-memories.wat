@@ -1,9 +1,7 @@
-;; Thirty-two memories, each of which grows to what one may have: a limit per memory would be passed
-;; thirty-two times over. `grow(pages)` grows them all and returns how many of them did.
+;; Sixteen memories, each of which grows to what one may have: a limit per memory would be passed
+;; sixteen times over. `grow(pages)` grows them all and returns how many of them did.
 (component
   (core module $m
-    (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1)
-    (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1)
     (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1)
     (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1) (memory 1)
     (func (export "grow") (param i32) (result i32)
@@ -23,22 +21,6 @@
       (i32.add (i32.ne (memory.grow 13 (local.get 0)) (i32.const -1)))
       (i32.add (i32.ne (memory.grow 14 (local.get 0)) (i32.const -1)))
       (i32.add (i32.ne (memory.grow 15 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 16 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 17 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 18 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 19 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 20 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 21 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 22 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 23 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 24 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 25 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 26 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 27 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 28 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 29 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 30 (local.get 0)) (i32.const -1)))
-      (i32.add (i32.ne (memory.grow 31 (local.get 0)) (i32.const -1)))
     )
   )
   (core instance $i (instantiate $m))

@@ -1,0 +1,100 @@
+//! Every example, called as its own header says.
+
+use std::time::Duration;
+
+use lydian_client::{Call, Deploy, Wave};
+use lydian_tests::{Guest, examples};
+
+use crate::support::TestNode;
+
+async fn deploy(node: &TestNode, example: Guest) {
+    node.client
+        .deploy(Deploy::new(example.name, example.bytes()))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hello_greets() {
+    let node = TestNode::start().await;
+    let hello = node.function(examples::HELLO, "hello").await;
+    assert_eq!(
+        hello
+            .call::<_, String>(("World".to_owned(),))
+            .await
+            .unwrap(),
+        "Hello, World!"
+    );
+}
+
+/// Two apps, each with its own versions: a new cube leaves the square alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn square_and_cube_are_two_apps() {
+    let node = TestNode::start().await;
+    deploy(&node, examples::SQUARE).await;
+    deploy(&node, examples::CUBE).await;
+    let square = node.client.function("square", "square").await.unwrap();
+    let cube = node.client.function("cube", "cube").await.unwrap();
+    assert_eq!(
+        square
+            .call::<_, Result<u64, String>>((12u64,))
+            .await
+            .unwrap(),
+        Ok(144)
+    );
+    let cubes: Vec<Result<u64, String>> = cube.map((0..100u64).map(|x| (x,))).await.unwrap();
+    assert_eq!(cubes[99], Ok(970_299));
+    let too_large = square
+        .call::<_, Result<u64, String>>((1u64 << 32,))
+        .await
+        .unwrap();
+    assert!(too_large.unwrap_err().contains("does not fit"));
+}
+
+/// Spawned, left, and found again by nothing but its id.
+#[tokio::test(flavor = "multi_thread")]
+async fn text_is_spawned_and_polled() {
+    let node = TestNode::start().await;
+    deploy(&node, examples::TEXT).await;
+    let repeats = node.client.function("text", "repeats").await.unwrap();
+    let text = "the cat sat here\n\na dog ran\n\nThe cat sat there".to_owned();
+    let id = repeats.spawn((text, 0.5)).await.unwrap().id().to_owned();
+    let call = Call::from_id(&node.client, id);
+    let Wave(result) = call.get(Duration::from_secs(60)).await.unwrap();
+    assert!(
+        result[0].starts_with("ok([{first: 1, second: 3, similarity: 0.6"),
+        "{result:?}"
+    );
+}
+
+/// What `cargo xtask demo` does, for the fastest learners only.
+#[tokio::test(flavor = "multi_thread")]
+async fn digits_are_swept_one_sandbox_for_each_configuration() {
+    let node = TestNode::start().await;
+    deploy(&node, examples::DIGITS).await;
+    let leave_one_out = node
+        .client
+        .function("digits", "leave-one-out")
+        .await
+        .unwrap();
+    type Read = Result<(u8, u8), String>;
+    let read: Vec<Read> = leave_one_out
+        .map((0..40u32).map(|digit| (digit, 3u32)))
+        .await
+        .unwrap();
+    let right = read
+        .iter()
+        .filter(|read| matches!(read, Ok((is, read)) if is == read));
+    assert!(right.count() >= 38, "{read:?}");
+    let evaluate = node.client.function("digits", "evaluate").await.unwrap();
+    let config = "{learner: nearest({neighbours: 3, weighted: true}), folds: 2, seed: 1}";
+    let Wave(score) = evaluate.call(Wave(vec![config.to_owned()])).await.unwrap();
+    assert!(score[0].starts_with("ok({accuracy: 0.98"), "{score:?}");
+}
+
+/// An example without a test above would rot; adding one to the workspace breaks this until it is here.
+#[test]
+fn no_example_is_forgotten() {
+    let names: Vec<&str> = examples::ALL.iter().map(|example| example.name).collect();
+    assert_eq!(names, ["cube", "digits", "hello", "square", "text"]);
+}

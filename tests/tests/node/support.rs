@@ -1,0 +1,148 @@
+//! A node on a free port with an empty data folder, and short ways to call guests on it.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lydian_client::{Client, Error, FailureKind, Function, Limits, Wave};
+use lydian_node::{Node, Options};
+use lydian_tests::{Guest, guests};
+use tempfile::TempDir;
+
+/// Long enough for a guest that is stopped by something else to be stopped by it.
+pub(crate) const SHORT: Duration = Duration::from_millis(300);
+
+/// No step of a test waits longer; a node that hangs fails the test instead of holding it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) struct TestNode {
+    /// Held so that it outlives the calls.
+    _node: Node,
+    pub(crate) client: Client,
+    /// Removed when the node is.
+    _data: TempDir,
+}
+
+/// How a call ended, as tests compare it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With this result, in WAVE; empty when the function has none.
+    Value(String),
+    Failed(FailureKind, String),
+    /// Before a sandbox was taken: the error's code.
+    Refused(String),
+}
+
+impl Ended {
+    pub(crate) fn kind(&self) -> Option<FailureKind> {
+        match self {
+            Self::Failed(kind, _) => Some(*kind),
+            _ => None,
+        }
+    }
+}
+
+impl TestNode {
+    pub(crate) async fn start() -> Self {
+        let data = TempDir::new().unwrap();
+        let mut options = Options::new(data.path());
+        options.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let node = Node::start(options).await.unwrap();
+        let address = node
+            .local_addr()
+            .expect("a node that listens has an address");
+        let serving = node.clone();
+        tokio::spawn(async move { serving.serve().await });
+        let client = Client::connect(&format!("http://{address}")).await.unwrap();
+        Self {
+            _node: node,
+            client,
+            _data: data,
+        }
+    }
+
+    pub(crate) async fn function(&self, guest: Guest, name: &str) -> Function {
+        self.bytes(guest.bytes(), name)
+            .await
+            .unwrap_or_else(|error| panic!("{}::{name}: {error}", guest.name))
+    }
+
+    /// A function of a component that is not deployed.
+    pub(crate) async fn bytes(&self, component: Vec<u8>, name: &str) -> Result<Function, Error> {
+        let digest = self.client.put(component).await?;
+        self.client.component_function(digest, name).await
+    }
+
+    /// Calls a guest's function with arguments in WAVE.
+    pub(crate) async fn call(
+        &self,
+        guest: Guest,
+        name: &str,
+        arguments: &[&str],
+        limits: Limits,
+    ) -> Ended {
+        let function = self.function(guest, name).await.with_limits(limits);
+        call(&function, arguments).await
+    }
+
+    /// Waits until no sandbox is left: whatever a guest did, its slot comes back.
+    pub(crate) async fn is_empty(&self) {
+        patiently("sandboxes are left behind", async {
+            while self.client.node_info().await.unwrap().sandboxes_live > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Runs `bad` while another function serves without a pause; each of its answers must be right, and at least
+    /// one must come while `bad` runs.
+    pub(crate) async fn beside_others<T>(&self, bad: impl Future<Output = T>) -> T {
+        let square = self.function(guests::MATH, "square").await;
+        let over = AtomicBool::new(false);
+        let neighbour = async {
+            let mut answers = 0u64;
+            while !over.load(Ordering::Relaxed) || answers == 0 {
+                answers += 1;
+                assert_eq!(
+                    square.call::<_, u64>((answers,)).await.unwrap(),
+                    answers * answers
+                );
+            }
+        };
+        let bad = async {
+            let outcome = patiently("the bad guest was never stopped", bad).await;
+            over.store(true, Ordering::Relaxed);
+            outcome
+        };
+        let (outcome, ()) = tokio::join!(bad, neighbour);
+        self.is_empty().await;
+        outcome
+    }
+}
+
+pub(crate) async fn call(function: &Function, arguments: &[&str]) -> Ended {
+    let arguments = Wave(
+        arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .collect(),
+    );
+    match patiently("a call gave no answer", function.call::<_, Wave>(arguments)).await {
+        Ok(Wave(values)) => Ended::Value(values.join(" ")),
+        Err(Error::Failed(failure)) => Ended::Failed(failure.kind, failure.message.clone()),
+        Err(error) => Ended::Refused(error.code().to_owned()),
+    }
+}
+
+pub(crate) async fn patiently<T>(what: &str, action: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, action)
+        .await
+        .unwrap_or_else(|_| panic!("{what} after {PATIENCE:?}"))
+}
+
+/// A limit on wall time alone.
+pub(crate) fn timeout(limit: Duration) -> Limits {
+    Limits::new().timeout(limit)
+}
