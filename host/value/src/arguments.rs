@@ -175,11 +175,11 @@ impl Param {
         let Param { name, ty } = self;
         match ty.name() {
             Some(_) => format!(
-                "`{name}` is a {}, for example `{}`",
+                "`{name}` takes {}, for example `{}`",
                 ty.shape(),
                 ty.example()
             ),
-            None => format!("`{name}` is a {ty}, for example `{}`", ty.example()),
+            None => format!("`{name}` takes {ty}, for example `{}`", ty.example()),
         }
     }
 }
@@ -265,13 +265,13 @@ mod tests {
     fn a_wrong_argument_names_the_parameter_and_shows_an_example() {
         let error = positional(Type::U64, "four").unwrap_err();
         assert_eq!(error.to_string(), "x: expected u64, found `four`");
-        assert_eq!(error.hints(), ["`x` is a u64, for example `42`"]);
+        assert_eq!(error.hints(), ["`x` takes u64, for example `42`"]);
         let error = named(&[("name", "a"), ("config", "{depth: 3, rate: \"fast\"}")]).unwrap_err();
         assert_eq!(error.to_string(), "config.rate: expected f64, found string");
         assert_eq!(
             error.hints(),
             [
-                "`config` is a record { depth: u32, rate: f64 }, for example `{depth: 42, rate: 1.5}`"
+                "`config` takes record { depth: u32, rate: f64 }, for example `{depth: 42, rate: 1.5}`"
             ]
         );
     }

@@ -35,13 +35,17 @@ impl<'a> Source<'a> {
         self.text.get(self.pos..).unwrap_or_default()
     }
 
+    fn bytes(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.pos..).unwrap_or_default()
+    }
+
     pub(crate) fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.pos).copied()
+        self.bytes().first().copied()
     }
 
     /// Takes this text if it comes next.
     pub(crate) fn eat(&mut self, expected: &str) -> bool {
-        let found = self.rest().starts_with(expected);
+        let found = self.bytes().starts_with(expected.as_bytes());
         if found {
             self.pos += expected.len();
         }
@@ -49,9 +53,9 @@ impl<'a> Source<'a> {
     }
 
     pub(crate) fn skip_while(&mut self, belongs: impl Fn(u8) -> bool) {
-        while self.peek().is_some_and(&belongs) {
-            self.pos += 1;
-        }
+        let rest = self.bytes();
+        let skipped = rest.iter().position(|byte| !belongs(*byte));
+        self.pos += skipped.unwrap_or(rest.len());
     }
 
     pub(crate) fn error(&self, reason: impl Into<String>) -> Error {
