@@ -151,25 +151,85 @@ fn describe_tree(ctx: &Ctx, name: &str, description: &Description) -> String {
             tree
         }
     };
+    // Most functions have the limits of all others, which are then said once.
+    let common = description.functions.first().map(|first| &first.limits);
+    let common = common.filter(|common| {
+        description
+            .functions
+            .iter()
+            .all(|function| function.limits == **common)
+    });
     let mut functions = Tree::new(units::plural(
         description.functions.len() as u64,
         "function",
     ));
     for function in &description.functions {
-        functions.add(function_tree(ctx, function));
+        functions.add(function_tree(ctx, function, common.is_none()));
     }
     tree.add(functions);
+    if let Some(limits) = common {
+        tree.add(limits_tree("limits of each", limits));
+    }
     if !description.imports.is_empty() {
         let mut imports = Tree::new("imports");
-        for import in &description.imports {
-            imports.add(import.clone());
+        for line in grouped(&description.imports) {
+            imports.add(line);
         }
         tree.add(imports);
     }
     tree.render(style)
 }
 
-fn function_tree(ctx: &Ctx, function: &FunctionInfo) -> Tree {
+fn limits_tree(title: &str, limits: &lydian_client::Limits) -> Tree {
+    let mut tree = Tree::new(title);
+    for line in limit_lines(limits) {
+        tree.add(line);
+    }
+    tree
+}
+
+/// The limits that are set, a few per line.
+pub(super) fn limit_lines(limits: &lydian_client::Limits) -> Vec<String> {
+    let words: Vec<String> = set_limits(limits)
+        .into_iter()
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    words.chunks(4).map(|line| line.join(", ")).collect()
+}
+
+/// Interfaces of one package on one line: `wasi:io@0.2.6: poll, error, streams`.
+fn grouped(imports: &[String]) -> Vec<String> {
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    for import in imports {
+        let (path, version) = import
+            .split_once('@')
+            .map_or((import.as_str(), None), |(path, version)| {
+                (path, Some(version))
+            });
+        let Some((package, interface)) = path.split_once('/') else {
+            groups.push((import.clone(), Vec::new()));
+            continue;
+        };
+        let package = version.map_or_else(
+            || package.to_owned(),
+            |version| format!("{package}@{version}"),
+        );
+        match groups.iter_mut().find(|(known, _)| *known == package) {
+            Some((_, interfaces)) => interfaces.push(interface),
+            None => groups.push((package, vec![interface])),
+        }
+    }
+    let line = |(package, interfaces): (String, Vec<&str>)| {
+        if interfaces.is_empty() {
+            package
+        } else {
+            format!("{package}: {}", interfaces.join(", "))
+        }
+    };
+    groups.into_iter().map(line).collect()
+}
+
+fn function_tree(ctx: &Ctx, function: &FunctionInfo, with_limits: bool) -> Tree {
     let style = ctx.output.out;
     let mut tree = Tree::new(format!(
         "{}: {}",
@@ -180,13 +240,8 @@ fn function_tree(ctx: &Ctx, function: &FunctionInfo) -> Tree {
     if let Some(line) = docs.lines().next() {
         tree.add(style.dim(line));
     }
-    let limits = set_limits(&function.limits);
-    if !limits.is_empty() {
-        let words: Vec<String> = limits
-            .iter()
-            .map(|(name, value)| format!("{name} {value}"))
-            .collect();
-        tree.add(format!("limits: {}", words.join(", ")));
+    if with_limits {
+        tree.add(limits_tree("limits", &function.limits));
     }
     if !function.grants.is_empty() {
         tree.add(format!("grants: {}", function.grants.join(", ")));
@@ -195,7 +250,7 @@ fn function_tree(ctx: &Ctx, function: &FunctionInfo) -> Tree {
 }
 
 /// The limits that are set, by the names of their options, as people read them.
-pub(super) fn set_limits(limits: &lydian_client::Limits) -> Vec<(&'static str, String)> {
+fn set_limits(limits: &lydian_client::Limits) -> Vec<(&'static str, String)> {
     let time = |name, value: Option<std::time::Duration>| {
         value.map(|value| (name, units::duration(value)))
     };
@@ -359,4 +414,30 @@ async fn app_logs(ctx: &Ctx, args: LogsArgs) -> Result<Exit, CliError> {
     }
     let stream = catalog(ctx).await?.app_logs(&args.app, tail).await?;
     logs::print(ctx, stream, true).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imports_are_grouped_by_package() {
+        let imports = [
+            "wasi:io/poll@0.2.6",
+            "wasi:cli/exit@0.2.6",
+            "wasi:io/error@0.2.6",
+            "wasi:io/poll@0.2.0",
+            "plain",
+        ];
+        let lines = grouped(&imports.map(str::to_owned));
+        assert_eq!(
+            lines,
+            [
+                "wasi:io@0.2.6: poll, error",
+                "wasi:cli@0.2.6: exit",
+                "wasi:io@0.2.0: poll",
+                "plain"
+            ]
+        );
+    }
 }

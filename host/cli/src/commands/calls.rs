@@ -236,8 +236,11 @@ fn drawn(explanation: &Explanation, style: Style) -> String {
         ),
     ));
     facts.push(("output", units::bytes(usage.output_bytes)));
-    for (name, limit) in super::app::set_limits(&explanation.limits) {
-        facts.push(("limit", format!("{name} {limit}")));
+    for (index, line) in super::app::limit_lines(&explanation.limits)
+        .into_iter()
+        .enumerate()
+    {
+        facts.push((if index == 0 { "limits" } else { "" }, line));
     }
     if let Some(failure) = &explanation.failure {
         facts.push(("failure", style.red(failure)));
@@ -248,11 +251,12 @@ fn drawn(explanation: &Explanation, style: Style) -> String {
     text
 }
 
+/// The reason is a sentence that names the kind of start itself.
 fn sentence(start: &str, reason: &str) -> String {
     if reason.is_empty() {
         start.to_owned()
     } else {
-        format!("{start}: {reason}")
+        reason.to_owned()
     }
 }
 

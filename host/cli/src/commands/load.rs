@@ -99,19 +99,17 @@ async fn file_function(
     progress.step(format!("preparing {}", target::short_name(path)));
     client.put(bytes).await?;
     let function = client.component_function(digest, function).await;
-    Ok((
-        client,
-        function.map_err(|error| named(error, digest, path))?,
-    ))
+    function.map_err(|error| named(error, digest, path))
 }
 
 /// An error about a component, with the file in place of the digest the node knows it by.
 pub(super) fn named(error: Error, digest: Digest, path: &Path) -> CliError {
     let mut error = CliError::from(error);
-    error.message = error.message.replace(
-        &format!("component `{}`", digest.short()),
-        &format!("`{}`", path.display()),
-    );
+    let digest = format!("component `{}`", digest.short());
+    error.message = error
+        .message
+        .replacen(&digest, &format!("`{}`", path.display()), 1)
+        .replace(&digest, "it");
     error
 }
 

@@ -49,13 +49,12 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
 
 pub(super) fn help(ctx: &Ctx, progress: &Progress, loaded: &Loaded) -> Result<Exit, CliError> {
     progress.finish();
-    let ty = loaded.function.ty();
+    let info = loaded.function.info();
     if ctx.output.json {
-        ctx.output
-            .print_json(&super::app::function_json(&loaded.function.info()))?;
+        ctx.output.print_json(&super::app::function_json(&info))?;
     } else {
-        ctx.output
-            .print(&signature::help(&ty, &loaded.shown, ctx.output.out))?;
+        let help = signature::help(&info.ty, &info.docs, &loaded.shown, ctx.output.out);
+        ctx.output.print(&help)?;
     }
     Ok(Exit::Ok)
 }

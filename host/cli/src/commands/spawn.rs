@@ -60,7 +60,13 @@ fn show(
         ctx.output
             .note("no node is running, so this process runs the call and ends with it");
     }
-    for command in ["get", "logs -f", "cancel"] {
+    // Here the call is done before anybody could steer it.
+    let next: &[&str] = if here {
+        &["get"]
+    } else {
+        &["get", "logs -f", "cancel"]
+    };
+    for command in next {
         ctx.output.hint(&format!("lydian calls {command} {id}"));
     }
     Ok(())
@@ -81,10 +87,7 @@ async fn stay(ctx: &Ctx, progress: &Progress, call: &Call, node: &Node) -> Resul
     };
     match done {
         Ok(_) => {
-            progress.done(&format!(
-                "done; `lydian calls get {}` prints the result",
-                call.id()
-            ));
+            progress.done("done");
             Ok(Exit::Ok)
         }
         // The spawn itself succeeded; how the call ended is what `get` tells.

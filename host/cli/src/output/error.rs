@@ -127,7 +127,10 @@ impl CliError {
         let clean = |text: &str| super::guest::escape(text, output.stderr_is_terminal);
         let mut text = format!("{} {}", style.red("error:"), clean(&self.message));
         if !self.backtrace.is_empty() {
-            text += &format!("\n{}", style.dim(clean(&self.backtrace)));
+            text += &format!(
+                "\n{}",
+                style.dim(clean(&super::backtrace::readable(&self.backtrace)))
+            );
         }
         for hint in &self.hints {
             text += &format!("\n{} {}", style.cyan("hint:"), clean(hint));

@@ -3,6 +3,7 @@
 //! [`Output`] knows which of the two is a terminal and what was asked for (`--json`, `-q`); the modules
 //! below render. Colours and a moving line appear only on a terminal, and colours never when `NO_COLOR` is set.
 
+mod backtrace;
 pub(crate) mod error;
 pub(crate) mod guest;
 pub(crate) mod progress;

@@ -7,9 +7,9 @@ use lydian_value::{FuncType, Type};
 use super::style::Style;
 
 /// The help of one function; `target` is how the user named it, the function included.
-pub(crate) fn help(function: &FuncType, target: &str, style: Style) -> String {
+pub(crate) fn help(function: &FuncType, docs: &str, target: &str, style: Style) -> String {
     let mut text = format!("{}: {}\n", style.bold(&function.name), function.signature());
-    for line in function.docs.trim().lines() {
+    for line in docs.trim().lines() {
         let _ = writeln!(text, "  {line}");
     }
     if !function.params.is_empty() {
@@ -152,13 +152,11 @@ mod tests {
     fn train() -> FuncType {
         let rule = Type::variant("rule", [("fixed", Some(Type::F64)), ("adaptive", None)]);
         let config = Type::record("config", [("depth", Type::U32), ("rule", rule)]);
-        let mut function = FuncType::new(
+        FuncType::new(
             "train",
             [("config", config), ("note", Type::String)],
             Some(Type::result(Some(Type::F64), Some(Type::String))),
-        );
-        function.docs = "Trains once.".to_owned();
-        function
+        )
     }
 
     #[test]
@@ -178,7 +176,10 @@ Types:
 Example:
   lydian run m.wasm::train '{depth: 1, rule: fixed(0.5)}' '\"text\"'
 ";
-        assert_eq!(help(&train(), "m.wasm::train", Style::PLAIN), expected);
+        assert_eq!(
+            help(&train(), "Trains once.", "m.wasm::train", Style::PLAIN),
+            expected
+        );
     }
 
     /// An example that does not run is worse than none.

@@ -1,5 +1,12 @@
 //! The binary, driven as a process: what it prints where, and how it exits.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests end where they fail"
+)]
+
 mod bad_input;
 mod catalog;
 mod map;

@@ -22,7 +22,7 @@ static VARYING: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         (r"\b[0-9a-f]{12}\*?\b", "[SHORT]"),
         (r"\b\d+(\.\d)? [KM]iB\b", "[SIZE]"),
         (r"127\.0\.0\.1:\d+", "[ADDRESS]"),
-        (r"\bc-[0-9a-z-]+\b", "[CALL]"),
+        (r"\bc0[0-9a-z]{20,}\b", "[CALL]"),
     ]
     .into_iter()
     .map(|(pattern, name)| (Regex::new(pattern).unwrap(), name))
