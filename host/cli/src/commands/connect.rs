@@ -100,7 +100,7 @@ async fn local_node() -> Option<Client> {
             .unwrap_or(url)
             .parse::<SocketAddr>()
             .ok();
-        if !address.is_some_and(|address| TcpStream::connect_timeout(&address, PROBE).is_ok()) {
+        if address.is_none_or(|address| TcpStream::connect_timeout(&address, PROBE).is_err()) {
             continue;
         }
         // Something else may listen there: only a node counts.

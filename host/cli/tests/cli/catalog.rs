@@ -108,11 +108,6 @@ fn apps_are_listed_described_and_rolled_back() {
         "{}",
         described.stdout
     );
-    assert!(
-        described.stdout.contains("x²; traps when it overflows."),
-        "{}",
-        described.stdout
-    );
     let wit = cli.run(&["app", "wit", "math"]);
     assert!(
         wit.stdout.contains("export square: func(x: u64) -> u64;"),
@@ -135,12 +130,12 @@ fn apps_are_listed_described_and_rolled_back() {
         .skip(1)
         .filter_map(|line| line.split("  ").last())
         .collect();
-    assert_eq!(
-        messages,
-        ["rollback to v1", "second", "first"],
+    assert!(
+        messages[0].starts_with("rollback to v1"),
         "{}",
         history.stdout
     );
+    assert_eq!(messages[1..], ["second", "first"], "{}", history.stdout);
     let json = cli.run(&["app", "history", "math", "--json"]).json();
     assert_eq!(json[0]["current"], true);
     assert_eq!(json[2]["message"], "first");

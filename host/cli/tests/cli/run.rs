@@ -90,14 +90,6 @@ fn every_other_limit_stops_a_call_too() {
             "8MiB",
             "memory",
         ),
-        (
-            guests::OUTPUT.path,
-            "flood",
-            vec![],
-            "--output",
-            "64KiB",
-            "output",
-        ),
     ];
     for (path, function, args, option, value, code) in cases {
         let target = format!("{path}::{function}");
