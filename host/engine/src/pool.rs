@@ -90,7 +90,7 @@ impl Pool {
 
     /// What the pool reserves.
     pub(crate) fn address_space_gib(&self) -> u64 {
-        u64::from(self.sandboxes) * ADDRESS_SPACE_PER_SANDBOX >> 30
+        (u64::from(self.sandboxes) * ADDRESS_SPACE_PER_SANDBOX) >> 30
     }
 
     /// Slots taken by a component with this many memories and tables.

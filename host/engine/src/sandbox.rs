@@ -212,7 +212,7 @@ pub(crate) fn store(engine: &wasmtime::Engine, ctx: Ctx) -> Store<Ctx> {
 
 /// An export of the instance.
 pub(crate) fn export(instance: &Instance, store: &mut Store<Ctx>, export: &Export) -> Result<Func> {
-    match instance.get_func(store, &export.index) {
+    match instance.get_func(store, export.index) {
         Some(func) => Ok(func),
         None => wasmtime::bail!("the component has lost an export"),
     }

@@ -5,6 +5,7 @@ use crate::budget::{self, ByteBudget};
 use crate::calls::id::CallIds;
 use crate::calls::recent::Recent;
 use crate::calls::spawn::Spawner;
+use crate::checks;
 use crate::clock::now_ms;
 use crate::node::StartError;
 use crate::options::Options;
@@ -90,9 +91,13 @@ impl Core {
             return checks.clone();
         }
         let engine = self.engine.clone();
-        let checks = tokio::task::spawn_blocking(move || engine.checks())
-            .await
-            .unwrap_or_default();
+        let data = self.options.data.clone();
+        let look = move || {
+            let mut checks = engine.checks();
+            checks.extend(checks::disk(&data));
+            checks
+        };
+        let checks = tokio::task::spawn_blocking(look).await.unwrap_or_default();
         *known = Some((Instant::now(), checks.clone()));
         checks
     }

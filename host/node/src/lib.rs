@@ -14,6 +14,7 @@ mod admission;
 mod api;
 mod budget;
 mod calls;
+mod checks;
 mod clock;
 mod convert;
 mod core;

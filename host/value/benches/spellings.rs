@@ -65,7 +65,7 @@ fn mix() -> (Type, Value) {
             Value::U64(id),
             format!("the item of number {id}").as_str().into(),
             Value::List(vec!["red".into(), "green".into(), "blue".into()]),
-            Value::Option((id % 2 == 0).then(|| Box::new(shape))),
+            Value::Option(id.is_multiple_of(2).then(|| Box::new(shape))),
         ])
     };
     (

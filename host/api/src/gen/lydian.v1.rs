@@ -394,7 +394,7 @@ pub mod target {
     }
 }
 /// Zero or absent: the function's own limit, else the node's default. A caller can lower a limit below what the
-/// deployment set, never raise it.
+/// deployment set, never raise it. Of a bare component, which nobody deployed, the caller sets all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
     /// wall time: start, init, run, host calls, drop

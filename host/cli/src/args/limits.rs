@@ -1,4 +1,4 @@
-//! The limits of one call as options. All can only lower what the deployment or the node sets.
+//! The limits of one call as options. They can only lower what a deployment sets; of a file they set all.
 
 use std::time::Duration;
 

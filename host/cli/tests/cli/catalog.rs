@@ -129,6 +129,7 @@ fn apps_are_listed_described_and_rolled_back() {
         .lines()
         .skip(1)
         .filter_map(|line| line.split("  ").last())
+        .map(str::trim)
         .collect();
     assert!(
         messages[0].starts_with("rollback to v1"),

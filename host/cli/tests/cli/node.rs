@@ -30,7 +30,7 @@ fn spawn(cli: &Cli, target: &str, args: &[&str]) -> String {
 
 #[test]
 fn the_same_commands_work_on_a_node() {
-    let Setup { cli, .. } = setup();
+    let Setup { cli, node: _node } = setup();
     cli.run(&["run", "math.wasm::square", "4"])
         .is(0, "16\n", "");
     cli.run(&["deploy", "math.wasm"]).exits(0);
@@ -41,7 +41,7 @@ fn the_same_commands_work_on_a_node() {
 
 #[test]
 fn calls_are_spawned_found_and_explained() {
-    let Setup { cli, .. } = setup();
+    let Setup { cli, node: _node } = setup();
     cli.run(&["deploy", "math.wasm"]).exits(0);
     let id = spawn(&cli, "math::square", &["7"]);
     cli.run(&["calls", "get", &id]).is(0, "49\n", "");
@@ -67,7 +67,7 @@ fn calls_are_spawned_found_and_explained() {
 
 #[test]
 fn the_same_idempotency_key_is_the_same_call() {
-    let Setup { cli, .. } = setup();
+    let Setup { cli, node: _node } = setup();
     let first = spawn(&cli, "math.wasm::square", &["7", "--idempotency-key", "k"]);
     let second = spawn(&cli, "math.wasm::square", &["7", "--idempotency-key", "k"]);
     assert_eq!(first, second);
@@ -75,7 +75,7 @@ fn the_same_idempotency_key_is_the_same_call() {
 
 #[test]
 fn a_running_call_is_waited_for_and_cancelled() {
-    let Setup { cli, .. } = setup();
+    let Setup { cli, node: _node } = setup();
     cli.file("spin.wasm", guests::SPIN.bytes());
     let id = spawn(&cli, "spin.wasm::spin", &[]);
     let ran = cli.run(&["calls", "get", &id, "--timeout", "0"]);
@@ -95,7 +95,7 @@ fn a_running_call_is_waited_for_and_cancelled() {
 
 #[test]
 fn logs_of_calls_and_apps_are_kept() {
-    let Setup { cli, .. } = setup();
+    let Setup { cli, node: _node } = setup();
     cli.file("output.wasm", guests::OUTPUT.bytes());
     cli.run(&["deploy", "output.wasm", "--name", "talk"])
         .exits(0);
@@ -173,7 +173,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn doctor_says_what_it_finds() {
-    let Setup { cli, .. } = setup();
+    let Setup { cli, node: _node } = setup();
     let ran = cli.run(&["doctor"]);
     for name in ["data-dir", "node", "pagemap-scan", "cargo", "wasm-target"] {
         assert!(ran.stdout.contains(name), "{name}: {}", ran.stdout);

@@ -23,7 +23,7 @@ use proc_macro::TokenStream;
 /// Names become kebab-case: `max_depth` is `max-depth`, `TooLarge` is `too-large`. Another name is set
 /// with `#[wit(name = "…")]` on a type, field or case. Generic types take parameters that are `Wit`.
 ///
-/// ```
+/// ```ignore
 /// use lydian_client::Wit;
 ///
 /// #[derive(Wit)]
@@ -44,7 +44,7 @@ use proc_macro::TokenStream;
 ///
 /// `Config` expands to the following:
 ///
-/// ```
+/// ```ignore
 /// # struct Config { depth: u32, rate: f64 }
 /// use lydian_client::__private::{Error, Reader, Type, Wit};
 ///
@@ -92,7 +92,7 @@ pub fn derive_wit(item: TokenStream) -> TokenStream {
 /// Each interface is a module with its types, and a struct that is a field of the world's. A resource is
 /// a struct whose methods are its methods; it lives in a session, opened by `session()`.
 ///
-/// ```no_run
+/// ```ignore
 /// mod math {
 ///     lydian_client::bindgen!({
 ///         inline: "

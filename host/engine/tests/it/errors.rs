@@ -139,3 +139,39 @@ async fn preparing_at_once_is_one_flight() {
     compiled.dedup();
     assert_eq!(compiled.len(), 1, "{compiled:?}");
 }
+
+/// A pool that the machine cannot give is an error with a way out, never a slower engine.
+#[test]
+fn a_pool_too_large_for_the_machine_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = lydian_engine::Options::new(directory.path());
+    options.pool = lydian_engine::PoolOptions::sized(1_000_000);
+    let error = lydian_engine::Engine::new(options).err().unwrap();
+    assert!(matches!(error, Error::Start { .. }), "{error}");
+    assert!(
+        error.to_string().contains("a pool of 1000000 sandboxes"),
+        "{error}"
+    );
+    assert!(
+        error.hints()[0].contains("vm.max_map_count"),
+        "{:?}",
+        error.hints()
+    );
+}
+
+/// `lydian doctor` shows these; one that vanished would be missed by nobody until it was needed.
+#[test]
+fn the_engine_says_what_the_machine_offers() {
+    let checks = engine().checks();
+    let names: Vec<&str> = checks.iter().map(|check| check.name).collect();
+    for name in [
+        "pagemap-scan",
+        "swap",
+        "max-map-count",
+        "pool",
+        "open-files",
+        "compile-jail",
+    ] {
+        assert!(names.contains(&name), "{name} in {names:?}");
+    }
+}

@@ -4,7 +4,7 @@ use crate::support::{
     call, call_within, component, drained, engine, engine_with, failure, function, invocation,
     prepare, value, with_memory,
 };
-use lydian_engine::{FailureKind, Invocation, Limits, PoolOptions};
+use lydian_engine::{FailureKind, Invocation, Limits, OutputSink, PoolOptions};
 use lydian_value::Value;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -375,5 +375,31 @@ async fn failures_leave_the_next_call_alone() {
             value(&square, &call(&square, &[Value::U32(n)]).await),
             Some(Value::U32(n * n))
         );
+    }
+}
+
+/// Row 30: whatever made a host function panic costs the one call that ran into it.
+#[tokio::test]
+async fn a_panic_in_the_host_costs_one_call() {
+    let (_directory, engine) = engine_with(|options| options.pool = PoolOptions::sized(1));
+    let wasm = wat::parse_str(crate::wasi::printer()).unwrap();
+    let print = prepare(&engine, wasm).await.unwrap().function("").unwrap();
+    for _ in 0..3 {
+        let output = OutputSink::new(|_| panic!("the sink gives way"));
+        let call = Invocation {
+            output,
+            ..invocation(&print, &[Value::U32(1)])
+        };
+        let failure = failure(engine.invoke(call).await);
+        assert_eq!(failure.kind, FailureKind::HostPanic);
+        // What the host says to itself may name what no guest's owner should read.
+        assert!(
+            !failure.message.contains("gives way"),
+            "{}",
+            failure.message
+        );
+        assert_eq!(engine.stats().sandboxes_live, 0);
+        let good = engine.invoke(invocation(&print, &[Value::U32(1)])).await;
+        assert!(good.result.is_ok());
     }
 }

@@ -159,7 +159,10 @@ impl AppsService {
                     .await?
             }
         };
-        let shown = self.app(&app).await;
+        let mut shown = self.app(&app).await;
+        // What is described is the version that was asked for, which callers then name in their calls.
+        shown.version = version.number;
+        shown.component = Bytes::copy_from_slice(version.component.as_bytes());
         self.describe_component(version.component, &version.manifest, Some(shown))
             .await
     }

@@ -11,6 +11,7 @@ use lydian_api::v1::{self, LogChunk, RunEvent, Started, run_event::Event};
 use lydian_engine::{Invocation, Items, Outcome, Run, StreamItems};
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 /// Events made ahead of a slow reader. Output waits in the call's bounded log, not here.
 const EVENTS_AHEAD: usize = 16;
@@ -47,7 +48,8 @@ impl Core {
         };
         let sink = running.sink(None);
         let invocation = running.invocation(args, sink);
-        tokio::spawn(tell(self.clone(), running, invocation, slot, teller));
+        let span = running.span(&request.traceparent);
+        tokio::spawn(tell(self.clone(), running, invocation, slot, teller).instrument(span));
         Ok(reader)
     }
 }

@@ -197,6 +197,11 @@ async fn info_tells_the_node_and_its_machine() {
         "{:?}",
         info.checks
     );
+    assert!(
+        info.checks.iter().any(|check| check.name == "disk-space"),
+        "{:?}",
+        info.checks
+    );
     assert_eq!(Path::new(&info.data_dir), directory.path());
     assert!(!info.draining);
 }

@@ -32,6 +32,17 @@ async fn fails(
     );
 }
 
+/// Nobody has deployed a bare component, so whoever runs it says what it may take.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_caller_of_a_bare_component_may_give_it_more_than_the_default() {
+    let node = TestNode::start().await;
+    let roomy = limits().memory_bytes(512 << 20);
+    let ended = node
+        .call(guests::MEMORY, "fill", &["314572800"], roomy)
+        .await;
+    assert_eq!(ended.kind(), None, "{ended:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_memory_bomb_is_stopped_at_its_limit() {
     let node = TestNode::start().await;

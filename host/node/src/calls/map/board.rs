@@ -111,12 +111,14 @@ impl Board {
                 found: inputs.first_index,
             });
         }
-        let bytes: u64 = inputs.args.iter().map(|args| args.len() as u64).sum();
-        state.received += inputs.args.len() as u64;
-        state.received_bytes += bytes;
-        state.held_bytes += bytes;
-        if state.received > state.granted || state.received_bytes > state.granted_bytes {
-            return Err(Refused::Credit);
+        for args in &inputs.args {
+            // The last of the bytes may be overdrawn by one input, or a large one could never be sent.
+            if state.received >= state.granted || state.received_bytes >= state.granted_bytes {
+                return Err(Refused::Credit);
+            }
+            state.received += 1;
+            state.received_bytes += args.len() as u64;
+            state.held_bytes += args.len() as u64;
         }
         let charge = Arc::new(charge);
         for (index, args) in (inputs.first_index..).zip(inputs.args) {

@@ -40,6 +40,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tonic::Status;
+use tracing::{Instrument, Span};
 
 /// Inputs granted beyond those answered: what 10 ms of the fastest guests use up.
 pub(crate) const WINDOW_INPUTS: u64 = 8_192;
@@ -57,6 +58,7 @@ pub(crate) struct Map {
     checked: Checked,
     depth: u32,
     board: Board,
+    span: Span,
     /// Told when there is something to send: results, room, the end.
     news: Notify,
     sink: OutputSink,
@@ -107,11 +109,7 @@ impl Core {
             wanted => wanted,
         };
         let most = wanted.clamp(1, self.admission.max());
-        // One payload always fits, or an input of the permitted size could never be sent.
-        let window_bytes = self
-            .options
-            .map_window_bytes
-            .max(checked.limits.payload_bytes);
+        let span = running.span(&open.traceparent);
         let map = Arc::new(Map {
             call: running.call.clone(),
             sink: running.sink(None),
@@ -119,17 +117,19 @@ impl Core {
                 ordered: open.ordered,
                 return_errors: open.return_errors,
                 window_inputs: WINDOW_INPUTS,
-                window_bytes,
+                window_bytes: self.options.map_window_bytes,
                 workers: ((threads * 2).min(most), most),
             }),
             depth: open.depth,
+            span: span.clone(),
             growing: AtomicBool::new(false),
             news: Notify::new(),
             broken: Mutex::new(None),
             core: self.clone(),
             checked,
         });
-        let reader = tokio::spawn(reader::read(map.clone(), inputs, room)).abort_handle();
+        let reader = reader::read(map.clone(), inputs, room).instrument(span);
+        let reader = tokio::spawn(reader).abort_handle();
         Ok(writer::responses(Guard {
             map,
             reader,

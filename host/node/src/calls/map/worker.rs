@@ -9,6 +9,7 @@ use lydian_engine::{Failure, FailureKind, Outcome, Usage};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// How often it is looked whether more workers would help.
 const GROW_EVERY: Duration = Duration::from_millis(20);
@@ -21,7 +22,9 @@ pub(super) fn hire(map: &Arc<Map>) {
     let count = map.board.hire();
     for _ in 0..count {
         // On the threads that run guests, so that no input changes threads on its way.
-        map.core.engine.spawn(work(map.clone()));
+        map.core
+            .engine
+            .spawn(work(map.clone()).instrument(map.span.clone()));
     }
     if count > 0 && !map.growing.swap(true, Ordering::AcqRel) {
         tokio::spawn(look_after(map.clone()));

@@ -27,6 +27,8 @@ pub(crate) struct Payload {
     pub(crate) args_blob: Bytes,
     #[prost(message, optional, tag = "8")]
     pub(crate) limits: Option<v1::Limits>,
+    #[prost(string, tag = "9")]
+    pub(crate) traceparent: String,
 }
 
 impl Payload {
@@ -41,6 +43,7 @@ impl Payload {
             args: Bytes::new(),
             args_blob: Bytes::new(),
             limits: request.limits,
+            traceparent: request.traceparent.clone(),
         }
     }
 }

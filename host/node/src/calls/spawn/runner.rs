@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 /// Jobs claimed and not ended, at most: their arguments are in memory.
 const MAX_IN_HAND: usize = 256;
@@ -267,7 +268,8 @@ async fn attempt_job(core: &Arc<Core>, claimed: &Claimed) -> Result<End, Error> 
         return Ok(End::Lost);
     }
     let sink = running.sink(None);
-    let outcome = core.engine.invoke(running.invocation(args, sink)).await;
+    let call = core.engine.invoke(running.invocation(args, sink));
+    let outcome = call.instrument(running.span(&payload.traceparent)).await;
     if outcome.result.is_err() && running.call.is_interrupted() {
         return Ok(End::Interrupted);
     }
