@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::resolve::Resolved;
 use bytes::Bytes;
+use lydian_api::size::MAX_PAYLOAD_BYTES;
 use lydian_api::v1;
 use lydian_engine::{
     Failure, FailureKind, Invocation, Limits, Outcome, OutputChunk, OutputSink, OutputStream, Usage,
@@ -65,8 +66,7 @@ impl Core {
         })
     }
 
-    /// Finds what a request names and decides its limits: the deployment's, else the node's, lowered by the
-    /// caller's.
+    /// Finds what a request names and decides its limits. See [`Core::limited`].
     pub(crate) async fn check(
         &self,
         target: Option<&v1::Target>,
@@ -76,15 +76,18 @@ impl Core {
         Ok(self.limited(target, limits))
     }
 
-    /// A function with the limits one caller's calls of it have.
+    /// A function with the limits one caller's calls of it have: what the deployment sets, else the node's, which the
+    /// caller can only lower. Of a component that nobody deployed the caller decides, within what a message can carry.
     pub(crate) fn limited(&self, target: Arc<Resolved>, limits: Option<&v1::Limits>) -> Checked {
-        let deployed = target
-            .limits
-            .or(&self.options.limits)
-            .or(&Limits::default());
-        let limits = limits.map_or(deployed, |limits| {
-            deployed.lowered_by(&convert::limits_from(limits))
-        });
+        let node = self.options.limits.or(&Limits::default());
+        let caller = limits.map_or(Limits::UNSET, convert::limits_from);
+        let limits = if target.place.app.is_empty() {
+            let mut own = caller.or(&node);
+            own.payload_bytes = own.payload_bytes.min(MAX_PAYLOAD_BYTES as u64);
+            own
+        } else {
+            target.limits.or(&node).lowered_by(&caller)
+        };
         Checked { target, limits }
     }
 

@@ -4,7 +4,7 @@
 //! the network having noticed.
 
 use crate::admission::Slot;
-use crate::calls::invoke::Running;
+use crate::calls::invoke::{Checked, Running};
 use crate::calls::log::Follower;
 use crate::calls::record::Kind;
 use crate::convert;
@@ -14,10 +14,13 @@ use futures::{Stream, StreamExt};
 use lydian_api::v1::session_request::Part as Asked;
 use lydian_api::v1::session_response::Part as Said;
 use lydian_api::v1::{
-    SessionCall, SessionDrop, SessionOpen, SessionOpened, SessionRequest, SessionResponse,
+    self, SessionCall, SessionDrop, SessionOpen, SessionOpened, SessionRequest, SessionResponse,
     SessionResult, Target,
 };
-use lydian_engine::{Component, Failure, FailureKind, Outcome, Session, SessionOptions, Usage};
+use lydian_engine::{
+    Component, Failure, FailureKind, Grants, Outcome, Session, SessionOptions, Usage,
+};
+use lydian_value::FuncType;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -60,24 +63,16 @@ impl Core {
             .ok_or_else(|| Error::invalid("open.target", "is missing"))?;
         let ready = self.resolver.ready(&target).await?;
         let component = self.resolver.component(&ready).await?;
-        // Limits and grants are a function's; a session has those of the first, as it has no function of its own.
-        let first = component
-            .interface()
-            .functions
-            .first()
-            .map(|function| function.name.clone());
-        let target = Target {
-            function: first.unwrap_or_default(),
-            ..target
-        };
-        let checked = self.check(Some(&target), open.limits.as_ref()).await?;
+        let (checked, grants) = self
+            .session_terms(&target, &component, open.limits.as_ref())
+            .await?;
         let running = self.begin(Kind::Session, &checked, 1);
         let slot = match running.slot().await? {
             Ok(slot) => slot,
             Err(failure) => return Ok(failed_to_open(&running, failure)),
         };
         running.call.started();
-        let options = session_options(&running, &component);
+        let options = session_options(&running, &component, grants);
         let session = match self.engine.open(options).await {
             Ok(session) => session,
             Err(failure) => return Ok(failed_to_open(&running, failure)),
@@ -99,11 +94,47 @@ impl Core {
     }
 }
 
-fn session_options(running: &Running, component: &Arc<Component>) -> SessionOptions {
+impl Core {
+    /// Limits and grants are a function's, and a session may call any of them: it has the lowest of each limit, and the
+    /// grants that all of them have.
+    async fn session_terms(
+        &self,
+        target: &Target,
+        component: &Component,
+        limits: Option<&v1::Limits>,
+    ) -> Result<(Checked, Arc<Grants>), Error> {
+        let mut names = component.interface().functions.iter();
+        let of = |name: Option<&FuncType>| Target {
+            function: name
+                .map(|function| function.name.clone())
+                .unwrap_or_default(),
+            ..target.clone()
+        };
+        let mut terms = self.check(Some(&of(names.next())), limits).await?;
+        let mut grants = Grants::clone(&terms.target.grants);
+        for name in names {
+            let other = self.check(Some(&of(Some(name))), limits).await?;
+            terms.limits = terms.limits.lowered_by(&other.limits);
+            let theirs = &other.target.grants;
+            grants.network.retain(|host| theirs.network.contains(host));
+            grants.env.retain(|variable| theirs.env.contains(variable));
+            if grants.args != theirs.args {
+                grants.args.clear();
+            }
+        }
+        Ok((terms, Arc::new(grants)))
+    }
+}
+
+fn session_options(
+    running: &Running,
+    component: &Arc<Component>,
+    grants: Arc<Grants>,
+) -> SessionOptions {
     let call = &running.call;
     let mut options = SessionOptions::new(component.clone());
     options.limits = call.limits;
-    options.grants = call.target.grants.clone();
+    options.grants = grants;
     options.output = running.sink(None);
     options.cancel = call.cancel.clone();
     options
