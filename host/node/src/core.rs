@@ -10,6 +10,7 @@ use crate::clock::now_ms;
 use crate::node::StartError;
 use crate::options::Options;
 use crate::resolve::Resolver;
+use crate::serve::connections::Connections;
 use lru::LruCache;
 use lydian_engine::{Check, Engine};
 use lydian_store::Store;
@@ -35,6 +36,7 @@ pub(crate) struct Core {
     pub(crate) recent: Recent,
     pub(crate) ids: CallIds,
     pub(crate) spawner: Spawner,
+    pub(crate) connections: Connections,
     pub(crate) started_at_ms: u64,
     function_counts: Mutex<LruCache<Digest, u32>>,
     checks: tokio::sync::Mutex<Option<(Instant, Vec<Check>)>>,
@@ -54,6 +56,7 @@ impl Core {
             recent: Recent::new(options.kept_calls, options.kept_log_bytes),
             ids: CallIds::new().map_err(|_| StartError::Random)?,
             spawner: Spawner::new(&options.data, options.resume_spawned)?,
+            connections: Connections::new(&options),
             started_at_ms: now_ms(),
             function_counts: Mutex::new(LruCache::new(
                 NonZeroUsize::new(COUNTED_COMPONENTS).unwrap_or(NonZeroUsize::MIN),
@@ -82,8 +85,14 @@ impl Core {
         count
     }
 
-    /// What the machine offers, as of the last half minute.
+    /// What the machine offers, as of the last half minute, and what the node uses of it now.
     pub(crate) async fn checks(&self) -> Vec<Check> {
+        let mut checks = self.machine_checks().await;
+        checks.push(self.connections.check());
+        checks
+    }
+
+    async fn machine_checks(&self) -> Vec<Check> {
         let mut known = self.checks.lock().await;
         if let Some((at, checks)) = &*known
             && at.elapsed() < CHECKS_VALID

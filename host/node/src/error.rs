@@ -77,6 +77,13 @@ pub enum Error {
     PayloadBudget { bytes: u64, limit: u64 },
     #[error("the node is shutting down")]
     Draining,
+    #[error("this node asks for a token")]
+    NoToken,
+    #[error("this node has another token than the one given")]
+    WrongToken,
+    /// On loopback, by a name that is not of loopback: a page of another site may be behind it.
+    #[error("this node does not answer to the host name `{host}`")]
+    HostNotAllowed { host: String },
     /// The catalog, the blobs or the durable calls.
     #[error("{}", store_text(.0))]
     Store(#[from] lydian_store::Error),
@@ -138,6 +145,8 @@ impl Error {
                 Code::ResourceExhausted
             }
             Self::Draining | Self::NotPrepared { .. } => Code::Unavailable,
+            Self::NoToken | Self::WrongToken => Code::Unauthenticated,
+            Self::HostNotAllowed { .. } => Code::PermissionDenied,
             Self::Internal(_) => Code::Internal,
             Self::Store(error) => match error {
                 Store::CorruptEntry { .. }
@@ -202,6 +211,13 @@ impl Error {
             Self::Draining => {
                 detail("draining", "node").hint("try again: another node, or this one once it is back")
             }
+            Self::NoToken => {
+                detail("no-token", "authorization").hint("set `LYDIAN_TOKEN` to the token the node was started with")
+            }
+            Self::WrongToken => detail("wrong-token", "authorization")
+                .hint("set `LYDIAN_TOKEN` to the token the node was started with; it may have been changed"),
+            Self::HostNotAllowed { host } => detail("host-not-allowed", host)
+                .hint("use `localhost` or `127.0.0.1`, or allow the name: `lydian up --allow-host NAME`"),
             Self::Store(error) => {
                 error.hint().into_iter().fold(detail(store_code(error), &store_subject(error)), ErrorDetail::hint)
             }

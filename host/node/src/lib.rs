@@ -31,3 +31,4 @@ pub use error::Error;
 pub use lydian_engine::{Limits, WASMTIME_VERSION};
 pub use node::{Node, StartError};
 pub use options::{Data, Options};
+pub use serve::token::{BadToken, Token};

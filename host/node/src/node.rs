@@ -16,8 +16,9 @@ use crate::calls::spawn::Spawner;
 use crate::core::Core;
 use crate::options::{Data, Options};
 use crate::serve;
+use crate::serve::front::{Front, is_grpc};
 use axum::Router;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lydian_api::size::{BLOB_CHUNK_BYTES, MAX_MESSAGE_BYTES};
@@ -56,6 +57,7 @@ pub struct Node(Arc<Inner>);
 struct Inner {
     core: Arc<Core>,
     routes: Router,
+    front: Arc<Front>,
     health: HealthReporter,
     listener: parking_lot::Mutex<Option<TcpListener>>,
     local_addr: Option<SocketAddr>,
@@ -145,7 +147,14 @@ impl Node {
         engine.limits = options.limits;
         let core = Arc::new(Core::new(options, store, Engine::new(engine)?)?);
         let (health, health_service) = tonic_health::server::health_reporter();
-        let routes = routes(&core, health_service)?;
+        let plain = plain_routes(&core);
+        let routes = routes(&core, plain.clone(), health_service)?;
+        let front = Front::new(
+            routes.clone(),
+            plain.layer(PayloadLayer(core.budget.clone())),
+            &core.options.allow_hosts,
+            core.options.token.clone(),
+        );
         say_healthy(&health).await;
         Spawner::start(&core);
         let local_addr = listener
@@ -158,6 +167,7 @@ impl Node {
             listener: parking_lot::Mutex::new(listener),
             core,
             routes,
+            front: Arc::new(front),
             health,
             local_addr,
         })))
@@ -189,7 +199,8 @@ impl Node {
     /// # Errors
     /// None at present; a connection that fails concerns nobody else.
     pub async fn serve_on(&self, listener: TcpListener) -> io::Result<()> {
-        serve::serve(listener, self.routes(), self.0.over.clone()).await;
+        let (front, connections) = (self.0.front.clone(), self.0.core.connections.clone());
+        serve::serve(listener, front, connections, self.0.over.clone()).await;
         Ok(())
     }
 
@@ -266,6 +277,7 @@ async fn open(
 /// gRPC services, reflection and health beside plain HTTP, on the same port.
 fn routes(
     core: &Arc<Core>,
+    plain: Router,
     health: tonic_health::pb::health_server::HealthServer<
         impl tonic_health::pb::health_server::Health,
     >,
@@ -283,14 +295,6 @@ fn routes(
         .register_encoded_file_descriptor_set(lydian_api::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let probed = core.clone();
-    let plain = Router::new()
-        .route("/", get(greeting))
-        .route(
-            "/healthz",
-            get(move || std::future::ready(healthz(&probed))),
-        )
-        .fallback(nothing_there);
     let router = Routes::from(plain)
         .add_service(blobs)
         .add_service(apps)
@@ -301,6 +305,18 @@ fn routes(
         .prepare()
         .into_axum_router();
     Ok(router.layer(PayloadLayer(core.budget.clone())))
+}
+
+/// Plain HTTP. Nothing here may change anything or cost much: a web page can make its reader's browser ask for it.
+fn plain_routes(core: &Arc<Core>) -> Router {
+    let probed = core.clone();
+    Router::new()
+        .route("/", get(greeting))
+        .route(
+            "/healthz",
+            get(move || std::future::ready(healthz(&probed))),
+        )
+        .fallback(nothing_there)
 }
 
 async fn greeting() -> String {
@@ -323,10 +339,7 @@ fn healthz(core: &Core) -> (StatusCode, &'static str) {
 
 /// In the language the caller speaks.
 async fn nothing_there(headers: HeaderMap) -> Response {
-    let grpc = headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|content_type| content_type.as_bytes().starts_with(b"application/grpc"));
-    match grpc {
+    match is_grpc(&headers) {
         true => Status::unimplemented("this node has no such method")
             .into_http::<axum::body::Body>()
             .into_response(),

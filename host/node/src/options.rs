@@ -1,5 +1,6 @@
 //! How a node is set up.
 
+use crate::serve::token::Token;
 use lydian_engine::Limits;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ const DEFAULT_APP_LOG_BYTES: usize = 1 << 20;
 const DEFAULT_KEPT_LOG_BYTES: usize = 64 << 20;
 /// Arguments a map may have on the node beyond those done with.
 const DEFAULT_MAP_WINDOW_BYTES: u64 = 16 << 20;
+/// Time for a request's head, and for a connection to begin speaking: longer than any network takes.
+const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a blob that nothing uses is kept: longer than any deploy takes from upload to commit.
 const DEFAULT_BLOB_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -44,6 +47,15 @@ pub struct Options {
     pub artifacts: Option<PathBuf>,
     /// Where to listen; `None` for a node that is used in process only.
     pub listen: Option<SocketAddr>,
+    /// Shown by every gRPC request that comes over the network, health checks apart; `None`: nobody is asked.
+    pub token: Option<Token>,
+    /// Host names that requests to a loopback address may name besides those of loopback, `*.example.org` for all
+    /// below one.
+    pub allow_hosts: Vec<String>,
+    /// Connections at once; `None`: as many as half of the process's descriptors.
+    pub max_connections: Option<usize>,
+    /// How long a connection may take to begin, and a request's head to come.
+    pub head_timeout: Duration,
     /// Limits in force where neither deployment nor caller sets any.
     pub limits: Limits,
     /// Sandboxes at once; `None`: as many as the machine carries.
@@ -90,6 +102,10 @@ impl Options {
             data,
             artifacts: None,
             listen: None,
+            token: None,
+            allow_hosts: Vec::new(),
+            max_connections: None,
+            head_timeout: DEFAULT_HEAD_TIMEOUT,
             limits: Limits::default(),
             max_sandboxes: None,
             sandbox_threads: None,

@@ -1,17 +1,29 @@
-//! One port for gRPC and HTTP: accepts connections and serves each until it ends or the node does.
+//! One port for gRPC and HTTP: accepts connections and serves each until it ends, has to go or the node is over.
+//!
+//! Who may ask for what is decided in [`front`]; how many connections there are, and which must go, in [`connections`].
 
-use axum::Router;
+pub(crate) mod connections;
+pub(crate) mod front;
+mod hosts;
+pub(crate) mod token;
+
+use self::connections::{Admitted, Connections, InFlight, Life};
+use self::front::{Front, Link};
 use axum::body::Body;
 use axum::extract::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use lydian_api::size::MAX_FRAME_BYTES;
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
 /// Requests at once on one connection. More wait on the client's side.
 const MAX_STREAMS: u32 = 1_024;
@@ -25,10 +37,8 @@ const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 /// A connection that does not answer a ping is dead; its calls are cancelled.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// How long connections may take to end once the node is over.
+/// How long connections may take to end once the node is over, or once they were told to go.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// A client that is slower to send a request's head is holding the connection for nothing.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after accepting failed, which it does while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -37,18 +47,32 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Serves until `over`, then says goodbye to every connection.
-pub(crate) async fn serve(listener: TcpListener, router: Router, over: CancellationToken) {
-    let mut connections = JoinSet::new();
+pub(crate) async fn serve(
+    listener: TcpListener,
+    front: Arc<Front>,
+    connections: Connections,
+    over: CancellationToken,
+) {
+    let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             () = over.cancelled() => break,
             // Keeps the set from growing with every connection there ever was.
-            Some(_) = connections.join_next() => continue,
+            Some(_) = open.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
         match accepted {
+            // One connection too many is closed at once: waiting in the kernel's line, it would only find out later.
             Ok((stream, peer)) => {
-                connections.spawn(connection(stream, peer, router.clone(), over.clone()));
+                if let Some(admitted) = connections.admit() {
+                    open.spawn(connection(
+                        stream,
+                        peer,
+                        front.clone(),
+                        admitted,
+                        over.clone(),
+                    ));
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -57,28 +81,53 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, over: Cancellat
         }
     }
     drop(listener);
-    let all = async { while connections.join_next().await.is_some() {} };
+    let all = async { while open.join_next().await.is_some() {} };
     // Who has not left by then is cut off when the set is dropped.
     let _ = tokio::time::timeout(GOODBYE, all).await;
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, over: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    front: Arc<Front>,
+    admitted: Admitted,
+    over: CancellationToken,
+) {
     // A small answer must not wait for a large one that never comes.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let service = hyper_util::service::TowerToHyperService::new(tower::service_fn(
+    let link = Link::of(&stream, peer);
+    let life = admitted.life().clone();
+    let service = tower::service_fn({
+        let life = life.clone();
         move |request: Request<_>| {
-            let mut request: Request<Body> = request.map(Body::new);
-            request.extensions_mut().insert(Peer(peer));
-            // A router is always ready.
-            router.clone().call(request)
-        },
-    ));
-    let builder = builder();
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+            let in_flight = InFlight::begin(&life);
+            let answer = front.answer(link, request.map(Body::new));
+            async move {
+                let answer = answer.await;
+                Ok::<_, Infallible>(answer.map(|body| in_flight.until_sent(body)))
+            }
+        }
+    });
+    let builder = builder(admitted.head_timeout());
+    let io = TokioIo::new(Listening {
+        stream,
+        life: life.clone(),
+    });
+    let service = hyper_util::service::TowerToHyperService::new(service);
+    let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = admitted.silent() => return,
+        () = life.evicted() => {
+            // A request may be on its way to a connection that was idle just now: it is answered still.
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(GOODBYE, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
         () = over.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -89,7 +138,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, over: C
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
+fn builder(head_timeout: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http2()
@@ -103,6 +152,55 @@ fn builder() -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
+        .header_read_timeout(head_timeout);
     builder
+}
+
+/// A stream that takes note of what its peer has said: until that is a protocol's beginning, hyper has no clock on it.
+struct Listening {
+    stream: TcpStream,
+    life: Arc<Life>,
+}
+
+impl AsyncRead for Listening {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.life.hear(buf.filled().len() - before);
+        read
+    }
+}
+
+impl AsyncWrite for Listening {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
 }
