@@ -1,9 +1,10 @@
 //! Short constructors for the messages every client and node makes.
 
 use crate::v1::{
-    AppRef, Failure, MapRequest, MapResponse, Outcome, PutRequest, PutStart, RunEvent,
-    SessionRequest, SessionResponse, Target, map_request, map_response, outcome, put_request,
-    run_event, session_request, session_response, target,
+    AppRef, Failure, MapRequest, MapResponse, OpenRequest, OpenResponse, Outcome, PutRequest,
+    PutStart, RunEvent, SessionRequest, SessionResponse, Target, map_request, map_response,
+    open_request, open_response, outcome, put_request, run_event, session_request,
+    session_response, target,
 };
 use bytes::Bytes;
 
@@ -75,6 +76,8 @@ parts! {
     RunEvent.event: run_event::Event;
     MapRequest.part: map_request::Part;
     MapResponse.part: map_response::Part;
+    OpenRequest.part: open_request::Part;
+    OpenResponse.part: open_response::Part;
     SessionRequest.part: session_request::Part;
     SessionResponse.part: session_response::Part;
 }

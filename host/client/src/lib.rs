@@ -112,8 +112,8 @@ mod transport;
 mod typed;
 
 pub use apps::{
-    App, AppState, Change, ChangeKind, Code, CompileInfo, Deploy, Deployed, Description,
-    FunctionInfo, Version,
+    App, AppState, Change, ChangeKind, ClassInfo, Code, CompileInfo, Deploy, Deployed, Description,
+    EntrypointInfo, EphemeralApp, FunctionInfo, MountInfo, Swapped, Version,
 };
 pub use call::{Call, CallFilter, CallInfo, CallKind, CallState, Explanation, gather};
 pub use client::{Client, DEFAULT_ENVIRONMENT, DEFAULT_URL};

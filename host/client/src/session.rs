@@ -157,6 +157,7 @@ impl Session {
         let open = session_request::Part::Open(v1::SessionOpen {
             target: Some(functions.any_target()),
             limits: limits.to_wire(),
+            ..v1::SessionOpen::default()
         });
         requests
             .try_send(open.into())

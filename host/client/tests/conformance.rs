@@ -104,7 +104,58 @@ both! {
     spawned_calls_are_cancelled
     resources_live_in_sessions
     environments_are_apart
+    ephemeral_apps_live_with_their_opener
     calls_are_explained
+}
+
+/// The path of `lydian run` and `lydian serve`.
+async fn ephemeral_apps_live_with_their_opener(client: Client) {
+    let opened = client.open_app(guests::MATH.bytes(), None, "math").await;
+    let app = opened.expect("opens");
+    assert!(app.name().starts_with("math~"), "{}", app.name());
+    assert_eq!(app.opened().deployed.version, 1);
+    let square = client.function(app.name(), "square").await.expect("found");
+    assert_eq!(square.call::<_, u64>((4u64,)).await.expect("called"), 16);
+
+    let refused = app.replace(b"no component".to_vec(), None).await;
+    assert!(
+        matches!(refused, Err(Error::InvalidArgument(_))),
+        "{refused:?}"
+    );
+    // A question whose asker went away leaves its answer to nobody.
+    let asked = app.replace(guests::HELLO.bytes(), None);
+    let _ = tokio::time::timeout(Duration::from_millis(1), asked).await;
+    let manifest = serde_json::json!({ "timeout": "9s" });
+    let swapped = app.replace(guests::MATH.bytes(), Some(&manifest)).await;
+    let swapped = swapped.expect("replaced");
+    assert!(
+        swapped
+            .deployed
+            .functions
+            .iter()
+            .any(|one| one.name == "square")
+    );
+    assert!(swapped.swap > Duration::ZERO);
+    assert_eq!(square.call::<_, u64>((5u64,)).await.expect("called"), 25);
+
+    let name = app.detach().await.expect("detached");
+    let apps = client.apps().await.expect("listed");
+    let listed = apps.iter().find(|one| one.name == name).expect("listed");
+    assert!(listed.ephemeral && listed.detached);
+    client.stop(&name).await.expect("stopped");
+    assert!(matches!(
+        client.describe(&name).await,
+        Err(Error::NotFound(_))
+    ));
+
+    let app = client.open_app(guests::MATH.bytes(), None, "math").await;
+    let app = app.expect("opens");
+    let name = app.name().to_owned();
+    assert_eq!(app.close().await.expect("closed"), 0);
+    assert!(matches!(
+        client.describe(&name).await,
+        Err(Error::NotFound(_))
+    ));
 }
 
 async fn put(client: &Client, guest: Guest) -> Digest {

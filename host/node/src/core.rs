@@ -7,13 +7,14 @@ use crate::calls::recent::Recent;
 use crate::calls::spawn::Spawner;
 use crate::checks;
 use crate::clock::now_ms;
+use crate::ephemeral::Ephemerals;
 use crate::node::StartError;
 use crate::options::Options;
 use crate::resolve::Resolver;
 use crate::serve::connections::Connections;
 use lru::LruCache;
 use lydian_engine::{Check, Engine};
-use lydian_store::Store;
+use lydian_store::{LiveSet, Store};
 use lydian_value::Digest;
 use parking_lot::Mutex;
 use std::num::NonZeroUsize;
@@ -31,6 +32,7 @@ pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) engine: Engine,
     pub(crate) resolver: Resolver,
+    pub(crate) ephemerals: Ephemerals,
     pub(crate) admission: Admission,
     pub(crate) budget: ByteBudget,
     pub(crate) recent: Recent,
@@ -49,8 +51,15 @@ impl Core {
             waiting: options.max_waiting,
             wait: options.max_wait,
         };
+        let ephemerals = Ephemerals::default();
         Ok(Self {
-            resolver: Resolver::new(store.clone(), engine.clone(), options.app_log_bytes),
+            resolver: Resolver::new(
+                store.clone(),
+                ephemerals.clone(),
+                engine.clone(),
+                options.app_log_bytes,
+            ),
+            ephemerals,
             admission: Admission::new(bounds),
             budget: ByteBudget::new(options.payload_budget(), budget::MAX_WAIT),
             recent: Recent::new(options.kept_calls, options.kept_log_bytes),
@@ -83,6 +92,15 @@ impl Core {
         };
         self.function_counts.lock().put(digest, count);
         count
+    }
+
+    /// What is used and the store does not know of: the code of ephemeral apps.
+    pub(crate) fn live_blobs(&self) -> LiveSet {
+        self.ephemerals
+            .code()
+            .into_iter()
+            .map(|(component, _)| component)
+            .collect()
     }
 
     /// What the machine offers, as of the last half minute, and what the node uses of it now.

@@ -6,6 +6,7 @@
 
 use crate::convert;
 use crate::core::Core;
+use crate::ephemeral::is_ephemeral;
 use crate::error::Error;
 use crate::manifest::{self, Manifest};
 use crate::prepare;
@@ -13,17 +14,24 @@ use crate::resolve::{digest_of, environment};
 use bytes::Bytes;
 use lydian_api::v1;
 use lydian_engine::{Component, Grants, Limits, Start};
-use lydian_store::{App, NewVersion};
+use lydian_store::{App, NewVersion, Version};
 use lydian_value::{Digest, FuncType, Interface};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A component with the manifest that would be in force.
-struct Candidate {
-    component: Arc<Component>,
+pub(crate) struct Candidate {
+    pub(crate) component: Arc<Component>,
     component_bytes: u64,
-    manifest_json: Bytes,
-    manifest: Manifest,
+    pub(crate) manifest_json: Bytes,
+    pub(crate) manifest: Manifest,
+}
+
+impl Candidate {
+    /// Whether a version is of this very content.
+    pub(crate) fn is(&self, version: &Version) -> bool {
+        version.component == self.component.digest() && version.manifest == self.manifest_json
+    }
 }
 
 impl Core {
@@ -36,6 +44,8 @@ impl Core {
             return Err(Error::invalid("app", "is empty: an app needs a name"));
         }
         let environment = environment(&request.environment);
+        lydian_store::check_name("environment", environment)?;
+        lydian_store::check_name("app", &request.app)?;
         // Before anything is compiled for it.
         Manifest::parse(&request.manifest)?;
         let digest = digest_of("component", &request.component)?;
@@ -46,18 +56,13 @@ impl Core {
             .app(environment, &request.app)
             .ok()
             .flatten();
-        let changes = self.changes(current.as_deref(), &candidate).await;
         let mut response = v1::DeployResponse {
             version: current.as_ref().map_or(0, |app| app.current.number),
             unchanged: current
                 .as_ref()
-                .is_some_and(|app| same(app, digest, &candidate.manifest_json)),
-            changes,
-            functions: functions(
-                candidate.component.interface(),
-                &candidate.manifest,
-                &self.limits(),
-            ),
+                .is_some_and(|app| candidate.is(&app.current)),
+            changes: self.changes(current.as_deref(), &candidate).await,
+            functions: self.functions_in(&candidate),
             compile: Some(compile_info(&candidate)),
         };
         if request.dry_run {
@@ -86,6 +91,10 @@ impl Core {
     ) -> Result<v1::DeployResponse, Error> {
         let environment = environment(&request.environment);
         let before = self.resolver.existing(environment, &request.app)?;
+        if is_ephemeral(&request.app) {
+            let reason = "is ephemeral: give its opener the earlier component instead";
+            return Err(Error::invalid("app", reason));
+        }
         let to = Some(request.version).filter(|version| *version != 0);
         let catalog = self.store.catalog();
         let to = match to {
@@ -118,13 +127,34 @@ impl Core {
             version: deployed.version.number,
             unchanged: deployed.unchanged,
             changes,
-            functions: functions(
-                candidate.component.interface(),
-                &candidate.manifest,
-                &self.limits(),
-            ),
+            functions: self.functions_in(&candidate),
             compile: Some(compile_info(&candidate)),
         })
+    }
+
+    /// What is said of a candidate that is `app`'s current version now.
+    pub(crate) async fn deployed(
+        &self,
+        app: &App,
+        before: Option<&App>,
+        candidate: &Candidate,
+        unchanged: bool,
+    ) -> v1::DeployResponse {
+        v1::DeployResponse {
+            version: app.current.number,
+            unchanged,
+            changes: self.changes(before, candidate).await,
+            functions: self.functions_in(candidate),
+            compile: Some(compile_info(candidate)),
+        }
+    }
+
+    fn functions_in(&self, candidate: &Candidate) -> Vec<v1::Function> {
+        functions(
+            candidate.component.interface(),
+            &candidate.manifest,
+            &self.limits(),
+        )
     }
 
     /// Limits in force where nobody says anything.
@@ -132,7 +162,8 @@ impl Core {
         self.options.limits.or(&Limits::default())
     }
 
-    async fn candidate(&self, digest: Digest, file: &[u8]) -> Result<Candidate, Error> {
+    /// Makes a component ready and reads its manifest, with `file` over it.
+    pub(crate) async fn candidate(&self, digest: Digest, file: &[u8]) -> Result<Candidate, Error> {
         // First, for it finds damage even where an artifact would do without the bytes.
         let bytes = self
             .store
@@ -182,10 +213,6 @@ impl Core {
     }
 }
 
-fn same(app: &App, component: Digest, manifest: &Bytes) -> bool {
-    app.current.component == component && app.current.manifest == *manifest
-}
-
 fn compile_info(candidate: &Candidate) -> v1::CompileInfo {
     let prepared = candidate.component.prepared();
     v1::CompileInfo {
@@ -213,6 +240,7 @@ pub(crate) fn functions(
         type_json: serde_json::to_vec(function).unwrap_or_default().into(),
         limits: Some(convert::limits(&manifest.limits(&function.name).or(node))),
         grants: grants(&manifest.grants(&function.name)),
+        class: String::new(),
     };
     interface.functions.iter().map(one).collect()
 }

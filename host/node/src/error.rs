@@ -75,6 +75,8 @@ pub enum Error {
         "no room for {bytes} bytes of arguments: calls in flight hold the node's {limit} bytes"
     )]
     PayloadBudget { bytes: u64, limit: u64 },
+    #[error("the node has {max} ephemeral apps already")]
+    TooManyEphemeral { max: usize },
     #[error("the node is shutting down")]
     Draining,
     #[error("this node asks for a token")]
@@ -141,9 +143,10 @@ impl Error {
             | Self::CallNotFound { .. } => Code::NotFound,
             Self::AppStopped { .. } | Self::ResultNotKept { .. } => Code::FailedPrecondition,
             Self::ComponentDamaged { .. } => Code::DataLoss,
-            Self::QueueFull { .. } | Self::NoSandbox { .. } | Self::PayloadBudget { .. } => {
-                Code::ResourceExhausted
-            }
+            Self::QueueFull { .. }
+            | Self::NoSandbox { .. }
+            | Self::PayloadBudget { .. }
+            | Self::TooManyEphemeral { .. } => Code::ResourceExhausted,
             Self::Draining | Self::NotPrepared { .. } => Code::Unavailable,
             Self::NoToken | Self::WrongToken => Code::Unauthenticated,
             Self::HostNotAllowed { .. } => Code::PermissionDenied,
@@ -208,6 +211,8 @@ impl Error {
                 .hint("try again in a moment; `lydian calls list` shows what is running"),
             Self::PayloadBudget { .. } => detail("payload-budget", "payload")
                 .hint("try again in a moment, or send fewer large arguments at once"),
+            Self::TooManyEphemeral { .. } => detail("too-many-ephemeral-apps", "apps")
+                .hint("`lydian app list` shows them; stop those that were detached and forgotten"),
             Self::Draining => {
                 detail("draining", "node").hint("try again: another node, or this one once it is back")
             }

@@ -19,6 +19,7 @@ mod clock;
 mod convert;
 mod core;
 mod deploy;
+mod ephemeral;
 mod error;
 mod manifest;
 mod node;

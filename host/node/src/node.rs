@@ -27,7 +27,7 @@ use lydian_api::v1::blobs_server::BlobsServer;
 use lydian_api::v1::calls_server::CallsServer;
 use lydian_api::v1::nodes_server::NodesServer;
 use lydian_engine::{Engine, PoolOptions};
-use lydian_store::{LiveSet, Store};
+use lydian_store::Store;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -202,6 +202,12 @@ impl Node {
         let (front, connections) = (self.0.front.clone(), self.0.core.connections.clone());
         serve::serve(listener, front, connections, self.0.over.clone()).await;
         Ok(())
+    }
+
+    /// Removes what has expired, and blobs that nothing uses and nobody touched for [`Options::blob_grace`]. The node
+    /// does so every hour by itself.
+    pub async fn collect(&self) {
+        collect_garbage(&self.0.core).await;
     }
 
     /// Stops admitting calls, lets those in flight finish for up to `grace`, interrupts the rest, hands durable ones back
@@ -379,7 +385,7 @@ async fn collect_garbage(core: &Core) {
     }
     match core
         .store
-        .collect(LiveSet::new(), core.options.blob_grace)
+        .collect(core.live_blobs(), core.options.blob_grace)
         .await
     {
         Ok(swept) => tracing::debug!(?swept, "collected blobs"),

@@ -25,6 +25,11 @@ const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a blob that nothing uses is kept: longer than any deploy takes from upload to commit.
 const DEFAULT_BLOB_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long an opener of an ephemeral app may be silent: two of its beats, every 10 s, may be lost.
+const DEFAULT_EPHEMERAL_SILENCE: Duration = Duration::from_secs(30);
+/// How long an ephemeral app outlives its opener's stream: what the opener began may have a call to make yet.
+const DEFAULT_EPHEMERAL_GRACE: Duration = Duration::from_secs(10);
+
 /// Two payloads of the default limit at once, however small the machine.
 const MIN_PAYLOAD_BUDGET_BYTES: u64 = 128 << 20;
 
@@ -79,6 +84,10 @@ pub struct Options {
     pub resume_spawned: bool,
     /// How long a blob that nothing uses is kept.
     pub blob_grace: Duration,
+    /// How long an ephemeral app's opener may be silent before the app is gone.
+    pub ephemeral_silence: Duration,
+    /// How long an ephemeral app outlives its opener's stream.
+    pub ephemeral_grace: Duration,
 }
 
 impl Options {
@@ -119,6 +128,8 @@ impl Options {
             map_window_bytes: DEFAULT_MAP_WINDOW_BYTES,
             resume_spawned,
             blob_grace: DEFAULT_BLOB_GRACE,
+            ephemeral_silence: DEFAULT_EPHEMERAL_SILENCE,
+            ephemeral_grace: DEFAULT_EPHEMERAL_GRACE,
         }
     }
 

@@ -12,6 +12,7 @@
 
 use crate::admission::Tenant;
 use crate::calls::log::LogRing;
+use crate::ephemeral::{Ephemerals, is_ephemeral};
 use crate::error::{Error, known_names};
 use crate::manifest::Manifest;
 use crate::prepare;
@@ -36,6 +37,7 @@ pub(crate) struct Resolver(Arc<Inner>);
 
 struct Inner {
     store: Store,
+    ephemerals: Ephemerals,
     engine: Engine,
     /// By environment, then app: both lookups borrow, so a call allocates nothing here.
     apps: RwLock<HashMap<String, HashMap<String, Entry>>>,
@@ -54,7 +56,7 @@ struct Entry {
     live: Arc<Live>,
 }
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum SideKey {
     Version(String, String, u64),
     Component(Digest),
@@ -121,9 +123,15 @@ impl Resolved {
 }
 
 impl Resolver {
-    pub(crate) fn new(store: Store, engine: Engine, app_log_bytes: usize) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        ephemerals: Ephemerals,
+        engine: Engine,
+        app_log_bytes: usize,
+    ) -> Self {
         Self(Arc::new(Inner {
             store,
+            ephemerals,
             engine,
             apps: RwLock::default(),
             side: Mutex::new(LruCache::new(
@@ -182,6 +190,17 @@ impl Resolver {
     /// [`Error::AppNotFound`], with a likely name.
     pub(crate) fn existing(&self, environment: &str, name: &str) -> Result<Arc<App>, Error> {
         let catalog = self.0.store.catalog();
+        if is_ephemeral(name) {
+            return self
+                .0
+                .ephemerals
+                .app(environment, name)
+                .ok_or_else(|| Error::AppNotFound {
+                    environment: environment.to_owned(),
+                    app: name.to_owned(),
+                    hint: "it was ephemeral and went with the program that opened it".into(),
+                });
+        }
         if let Some(app) = catalog.app(environment, name)? {
             return Ok(app);
         }
@@ -197,6 +216,37 @@ impl Resolver {
                 false => known_names("deployed are", name, &names),
             },
         })
+    }
+
+    /// One version of an app, the current one or an earlier.
+    pub(crate) async fn version_of(&self, app: &App, number: u64) -> Result<Version, Error> {
+        if number == app.current.number {
+            return Ok(app.current.clone());
+        }
+        if is_ephemeral(&app.name) {
+            return self.0.ephemerals.version(app, number);
+        }
+        let catalog = self.0.store.catalog();
+        Ok(catalog.version(&app.environment, &app.name, number).await?)
+    }
+
+    /// Lets go of what was attached to an app that is gone.
+    pub(crate) fn forget(&self, app: &App) {
+        let mut apps = self.0.apps.write();
+        if let Some(environment) = apps.get_mut(&app.environment) {
+            environment.remove(&app.name);
+        }
+        drop(apps);
+        let of_app = |key: &SideKey| matches!(key, SideKey::Version(environment, name, _) if *environment == app.environment && *name == app.name);
+        let mut side = self.0.side.lock();
+        let keys: Vec<_> = side
+            .iter()
+            .filter(|(key, _)| of_app(key))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in keys {
+            side.pop(&key);
+        }
     }
 
     /// What the app has as long as the node runs.
@@ -224,12 +274,7 @@ impl Resolver {
         if let Some(ready) = self.0.side.lock().get(&key) {
             return Ok(ready.clone());
         }
-        let version = self
-            .0
-            .store
-            .catalog()
-            .version(environment, &app.name, reference.version)
-            .await?;
+        let version = self.version_of(&app, reference.version).await?;
         let ready = self.version(&app, &version, entry.live)?;
         self.0.side.lock().put(key, ready.clone());
         Ok(ready)
@@ -314,6 +359,7 @@ impl Resolver {
 
     /// Forgets functions of components that the engine has let go, so that their memory is given back.
     pub(crate) fn tidy(&self) {
+        self.forget_gone();
         let mut ready: Vec<Arc<Ready>> = self
             .0
             .side
@@ -335,6 +381,18 @@ impl Resolver {
                 *ready.known.write() = Known::default();
             }
         }
+    }
+
+    /// A call that found an ephemeral app just before it went may have attached something to it again.
+    fn forget_gone(&self) {
+        let ephemerals = &self.0.ephemerals;
+        let mut apps = self.0.apps.write();
+        for (environment, apps) in apps.iter_mut() {
+            apps.retain(|name, _| {
+                !is_ephemeral(name) || ephemerals.app(environment, name).is_some()
+            });
+        }
+        apps.retain(|_, apps| !apps.is_empty());
     }
 }
 

@@ -29,7 +29,9 @@ mod store;
 pub use blobs::{
     BlobStore, DEFAULT_MAX_BLOB_BYTES, FsBlobs, FsBlobsOptions, LiveSet, MemoryBlobs, Swept, Upload,
 };
-pub use catalog::{App, AppState, Catalog, DEFAULT_ENVIRONMENT, Deployed, NewVersion, Version};
+pub use catalog::{
+    App, AppState, Catalog, DEFAULT_ENVIRONMENT, Deployed, NewVersion, Version, check_name,
+};
 pub use clock::Clock;
 pub use error::{Conflict, Error, Result};
 pub use jobs::{

@@ -197,6 +197,67 @@ pub struct Function {
     pub limits: ::core::option::Option<Limits>,
     #[prost(string, repeated, tag = "6")]
     pub grants: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// the class it is a method of; empty for a function
+    #[prost(string, tag = "7")]
+    pub class: ::prost::alloc::string::String,
+}
+/// A class: methods that share the state of an instance, which is kept between calls.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Class {
+    /// `model`; its methods are the functions `model#predict`
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub methods: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "3")]
+    pub docs: ::prost::alloc::string::String,
+    /// the function that runs once per instance, before any method; empty: none
+    #[prost(string, tag = "4")]
+    pub enter: ::prost::alloc::string::String,
+    /// the one that runs before a kept instance goes; empty: none
+    #[prost(string, tag = "5")]
+    pub exit: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "6")]
+    pub max_idle_ms: u64,
+    #[prost(uint64, tag = "7")]
+    pub max_calls: u64,
+    /// 0: no bound
+    #[prost(uint64, tag = "8")]
+    pub max_age_ms: u64,
+}
+/// A directory that is shipped with the app and mounted read-only.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Mount {
+    /// `/assets`, as the guest sees it
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// `./assets`, as its author wrote it
+    #[prost(string, tag = "2")]
+    pub from: ::prost::alloc::string::String,
+    /// digest of its listing
+    #[prost(bytes = "bytes", tag = "3")]
+    pub tree: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "4")]
+    pub files: u64,
+    #[prost(uint64, tag = "5")]
+    pub bytes: u64,
+}
+/// A program of the crate that runs on its caller's machine.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Entrypoint {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub docs: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub args: ::prost::alloc::vec::Vec<EntrypointArg>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EntrypointArg {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub r#type: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListAppsRequest {
@@ -226,6 +287,12 @@ pub struct App {
     pub functions: u32,
     #[prost(uint64, tag = "8")]
     pub calls_running: u64,
+    /// opened, not deployed: gone with its opener
+    #[prost(bool, tag = "9")]
+    pub ephemeral: bool,
+    /// ephemeral, and no longer its opener's: gone when it is stopped
+    #[prost(bool, tag = "10")]
+    pub detached: bool,
 }
 /// Nested message and enum types in `App`.
 pub mod app {
@@ -300,6 +367,12 @@ pub struct DescribeResponse {
     pub manifest: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "6")]
     pub component_bytes: u64,
+    #[prost(message, repeated, tag = "7")]
+    pub classes: ::prost::alloc::vec::Vec<Class>,
+    #[prost(message, repeated, tag = "8")]
+    pub mounts: ::prost::alloc::vec::Vec<Mount>,
+    #[prost(message, repeated, tag = "9")]
+    pub entrypoints: ::prost::alloc::vec::Vec<Entrypoint>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HistoryRequest {
@@ -353,6 +426,108 @@ pub struct StopRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StopResponse {
+    #[prost(uint64, tag = "1")]
+    pub calls_running: u64,
+}
+/// The first message opens. A later `code` replaces what the app runs: calls in flight finish on the version they
+/// began on. The client beats every 10 s; without a beat for 30 s, or 10 s after the stream has ended, the app is
+/// gone. `close` removes it at once, `detach` keeps it until it is stopped. Each message but a beat has one answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenRequest {
+    #[prost(oneof = "open_request::Part", tags = "1, 2, 3, 4, 5")]
+    pub part: ::core::option::Option<open_request::Part>,
+}
+/// Nested message and enum types in `OpenRequest`.
+pub mod open_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Open(super::OpenApp),
+        #[prost(message, tag = "2")]
+        Code(super::AppCode),
+        #[prost(message, tag = "3")]
+        Heartbeat(super::Heartbeat),
+        #[prost(message, tag = "4")]
+        Detach(super::Detach),
+        #[prost(message, tag = "5")]
+        Close(super::Close),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenApp {
+    #[prost(string, tag = "1")]
+    pub environment: ::prost::alloc::string::String,
+    /// what the app's name begins with; empty: `app`
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub code: ::core::option::Option<AppCode>,
+    /// name and version of the opening client
+    #[prost(string, tag = "4")]
+    pub client: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AppCode {
+    /// digest of a blob the node has
+    #[prost(bytes = "bytes", tag = "1")]
+    pub component: ::prost::bytes::Bytes,
+    /// as of DeployRequest
+    #[prost(bytes = "bytes", tag = "2")]
+    pub manifest: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Heartbeat {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Detach {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Close {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OpenResponse {
+    #[prost(oneof = "open_response::Part", tags = "1, 2, 3, 4")]
+    pub part: ::core::option::Option<open_response::Part>,
+}
+/// Nested message and enum types in `OpenResponse`.
+pub mod open_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Opened(super::OpenedApp),
+        #[prost(message, tag = "2")]
+        Refused(super::RefusedCode),
+        #[prost(message, tag = "3")]
+        Detached(super::Detached),
+        #[prost(message, tag = "4")]
+        Closed(super::Closed),
+    }
+}
+/// The answer to `open` and to `code`: what runs now.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OpenedApp {
+    #[prost(string, tag = "1")]
+    pub environment: ::prost::alloc::string::String,
+    /// `hello~7f3a2c`, to be called by
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub deployed: ::core::option::Option<DeployResponse>,
+    /// from the message's arrival until new calls ran on it, compiling included
+    #[prost(uint64, tag = "4")]
+    pub swap_micros: u64,
+}
+/// The answer to a `code` that cannot run: the app goes on with what it ran before.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RefusedCode {
+    #[prost(uint32, tag = "1")]
+    pub code: u32,
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub detail: ::core::option::Option<ErrorDetail>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Detached {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Closed {
     #[prost(uint64, tag = "1")]
     pub calls_running: u64,
 }
@@ -604,6 +779,9 @@ pub struct Usage {
     pub instantiate_nanos: u64,
     #[prost(uint64, tag = "13")]
     pub run_nanos: u64,
+    /// calls the guest made of other functions, theirs not included
+    #[prost(uint64, tag = "14")]
+    pub nested_calls: u64,
 }
 /// Nested message and enum types in `Usage`.
 pub mod usage {
@@ -883,10 +1061,15 @@ pub mod session_request {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionOpen {
+    /// its function is ignored
     #[prost(message, optional, tag = "1")]
     pub target: ::core::option::Option<Target>,
     #[prost(message, optional, tag = "2")]
     pub limits: ::core::option::Option<Limits>,
+    #[prost(uint32, tag = "3")]
+    pub depth: u32,
+    #[prost(string, tag = "4")]
+    pub traceparent: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionCall {
@@ -1001,6 +1184,12 @@ pub struct CallInfo {
     /// lydian-value's Type as JSON; empty when the function has no result
     #[prost(bytes = "bytes", tag = "13")]
     pub result_type_json: ::prost::bytes::Bytes,
+    /// the call whose function made this one; empty: a client did
+    #[prost(string, tag = "14")]
+    pub parent: ::prost::alloc::string::String,
+    /// 0: a client's
+    #[prost(uint32, tag = "15")]
+    pub depth: u32,
 }
 /// Nested message and enum types in `CallInfo`.
 pub mod call_info {
@@ -2010,6 +2199,29 @@ pub mod apps_client {
                 .insert(GrpcMethod::new("lydian.v1.Apps", "Environments"));
             self.inner.unary(req, path, codec).await
         }
+        /// An app that lives as long as this stream: kept in memory only, under a name of its own (`hello~7f3a2c`),
+        /// called like any other. See OpenRequest.
+        pub async fn open(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::OpenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::OpenResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/lydian.v1.Apps/Open");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("lydian.v1.Apps", "Open"));
+            self.inner.streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2077,6 +2289,18 @@ pub mod apps_server {
             tonic::Response<super::EnvironmentsResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the Open method.
+        type OpenStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::OpenResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// An app that lives as long as this stream: kept in memory only, under a name of its own (`hello~7f3a2c`),
+        /// called like any other. See OpenRequest.
+        async fn open(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::OpenRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::OpenStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct AppsServer<T> {
@@ -2497,6 +2721,50 @@ pub mod apps_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lydian.v1.Apps/Open" => {
+                    #[allow(non_camel_case_types)]
+                    struct OpenSvc<T: Apps>(pub Arc<T>);
+                    impl<T: Apps> tonic::server::StreamingService<super::OpenRequest>
+                    for OpenSvc<T> {
+                        type Response = super::OpenResponse;
+                        type ResponseStream = T::OpenStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::OpenRequest>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Apps>::open(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = OpenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -9,7 +9,7 @@ use lydian_api::v1;
 use lydian_value::Digest;
 
 /// This client, as the history shows who deployed.
-const CLIENT: &str = concat!("lydian-client ", env!("CARGO_PKG_VERSION"));
+pub(super) const CLIENT: &str = concat!("lydian-client ", env!("CARGO_PKG_VERSION"));
 
 /// A component to deploy: its bytes, or the digest of what the node has already.
 #[derive(Debug, Clone)]

@@ -1,12 +1,15 @@
 //! Apps: deploy, look at, roll back, stop.
 
 mod deploy;
+mod ephemeral;
 mod model;
 
 pub use deploy::{Code, Deploy};
+pub use ephemeral::{EphemeralApp, Swapped};
 pub(crate) use model::time;
 pub use model::{
-    App, AppState, Change, ChangeKind, CompileInfo, Deployed, Description, FunctionInfo, Version,
+    App, AppState, Change, ChangeKind, ClassInfo, CompileInfo, Deployed, Description,
+    EntrypointInfo, FunctionInfo, MountInfo, Version,
 };
 
 use crate::blobs::to_bytes;

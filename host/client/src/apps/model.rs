@@ -30,6 +30,10 @@ pub struct App {
     pub functions: u32,
     /// Calls in flight.
     pub calls_running: u64,
+    /// Opened, not deployed: it goes with its opener.
+    pub ephemeral: bool,
+    /// Ephemeral, and kept until it is stopped.
+    pub detached: bool,
 }
 
 /// Whether an app takes calls.
@@ -67,6 +71,8 @@ impl TryFrom<v1::App> for App {
             version: app.version,
             functions: app.functions,
             calls_running: app.calls_running,
+            ephemeral: app.ephemeral,
+            detached: app.detached,
         })
     }
 }
@@ -87,6 +93,8 @@ pub struct FunctionInfo {
     pub limits: Limits,
     /// What it may use, one line each.
     pub grants: Vec<String>,
+    /// The class it is a method of; empty for a function.
+    pub class: String,
 }
 
 impl TryFrom<v1::Function> for FunctionInfo {
@@ -106,6 +114,7 @@ impl TryFrom<v1::Function> for FunctionInfo {
             ty: Arc::new(ty),
             limits: function.limits.map(Limits::from).unwrap_or_default(),
             grants: function.grants,
+            class: function.class,
         })
     }
 }
@@ -126,6 +135,102 @@ pub struct Description {
     pub manifest: Bytes,
     /// Size of the component.
     pub component_bytes: u64,
+    /// Classes, whose methods are among the functions.
+    pub classes: Vec<ClassInfo>,
+    /// Directories shipped with it.
+    pub mounts: Vec<MountInfo>,
+    /// Programs of its crate that run on their caller's machine.
+    pub entrypoints: Vec<EntrypointInfo>,
+}
+
+/// Methods that share the state of an instance, which is kept between calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClassInfo {
+    /// `model`; its methods are the functions `model#predict`.
+    pub name: String,
+    /// What it may be called by, without the class's name.
+    pub methods: Vec<String>,
+    /// What its author wrote about it.
+    pub docs: String,
+    /// The function that runs once per instance, before any method; empty when there is none.
+    pub enter: String,
+    /// The one that runs before a kept instance goes; empty when there is none.
+    pub exit: String,
+    /// How long an idle instance is kept.
+    pub max_idle: Duration,
+    /// How many calls an instance serves.
+    pub max_calls: u64,
+    /// How old an instance gets; none when it does not matter.
+    pub max_age: Option<Duration>,
+}
+
+/// A directory that is shipped with an app and mounted read-only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MountInfo {
+    /// As the guest sees it: `/assets`.
+    pub path: String,
+    /// As its author wrote it: `./assets`.
+    pub from: String,
+    /// The digest of its listing.
+    pub tree: Digest,
+    /// Files in it.
+    pub files: u64,
+    /// Their sizes, summed.
+    pub bytes: u64,
+}
+
+/// A program of the crate that runs on its caller's machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EntrypointInfo {
+    /// As a target names it.
+    pub name: String,
+    /// What its author wrote about it.
+    pub docs: String,
+    /// Names and types of its arguments, in order.
+    pub args: Vec<(String, String)>,
+}
+
+impl From<v1::Class> for ClassInfo {
+    fn from(class: v1::Class) -> Self {
+        Self {
+            name: class.name,
+            methods: class.methods,
+            docs: class.docs,
+            enter: class.enter,
+            exit: class.exit,
+            max_idle: Duration::from_millis(class.max_idle_ms),
+            max_calls: class.max_calls,
+            max_age: Some(Duration::from_millis(class.max_age_ms)).filter(|age| !age.is_zero()),
+        }
+    }
+}
+
+impl TryFrom<v1::Mount> for MountInfo {
+    type Error = Error;
+
+    fn try_from(mount: v1::Mount) -> Result<Self> {
+        Ok(Self {
+            path: mount.path,
+            from: mount.from,
+            tree: to_digest(&mount.tree)?,
+            files: mount.files,
+            bytes: mount.bytes,
+        })
+    }
+}
+
+impl From<v1::Entrypoint> for EntrypointInfo {
+    fn from(entrypoint: v1::Entrypoint) -> Self {
+        let args = entrypoint.args.into_iter();
+        Self {
+            name: entrypoint.name,
+            docs: entrypoint.docs,
+            args: args.map(|arg| (arg.name, arg.r#type)).collect(),
+        }
+    }
 }
 
 impl TryFrom<v1::DescribeResponse> for Description {
@@ -139,6 +244,17 @@ impl TryFrom<v1::DescribeResponse> for Description {
             wit: response.wit,
             manifest: response.manifest,
             component_bytes: response.component_bytes,
+            classes: response.classes.into_iter().map(ClassInfo::from).collect(),
+            mounts: response
+                .mounts
+                .into_iter()
+                .map(MountInfo::try_from)
+                .collect::<Result<_>>()?,
+            entrypoints: response
+                .entrypoints
+                .into_iter()
+                .map(EntrypointInfo::from)
+                .collect(),
         })
     }
 }
@@ -311,6 +427,7 @@ impl FunctionInfo {
             ty: Arc::new(ty),
             limits: Limits::default(),
             grants: Vec::new(),
+            class: String::new(),
         }
     }
 }
@@ -325,6 +442,9 @@ impl Description {
             wit: String::new(),
             manifest: Bytes::new(),
             component_bytes: 0,
+            classes: Vec::new(),
+            mounts: Vec::new(),
+            entrypoints: Vec::new(),
         }
     }
 }

@@ -215,6 +215,12 @@ impl Apps for Fake {
         Ok(Response::new(v1::StopResponse::default()))
     }
 
+    type OpenStream = Events<v1::OpenResponse>;
+
+    async fn open(&self, _: Request<Streaming<v1::OpenRequest>>) -> Answer<Self::OpenStream> {
+        Err(Status::unimplemented("not here"))
+    }
+
     type LogsStream = Events<v1::LogChunk>;
 
     async fn logs(&self, _: Request<v1::AppLogsRequest>) -> Answer<Self::LogsStream> {

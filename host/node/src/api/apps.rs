@@ -4,6 +4,7 @@ use super::{Streamed, log_stream};
 use crate::calls::log;
 use crate::core::Core;
 use crate::deploy;
+use crate::ephemeral::is_ephemeral;
 use crate::error::Error;
 use crate::prepare;
 use crate::resolve::{digest_of, environment};
@@ -16,7 +17,8 @@ use lydian_store::{App, AppState, Version};
 use lydian_value::Digest;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tonic::{Request, Response, Status};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) struct AppsService(pub(crate) Arc<Core>);
 
@@ -37,6 +39,9 @@ impl Apps for AppsService {
         let wanted = Some(wanted.as_str()).filter(|name| !name.is_empty());
         let mut apps = Vec::new();
         for app in self.0.store.catalog().apps(wanted) {
+            apps.push(self.app(&app).await);
+        }
+        for (app, _) in self.0.ephemerals.apps(wanted) {
             apps.push(self.app(&app).await);
         }
         Ok(Response::new(v1::ListAppsResponse { apps }))
@@ -64,13 +69,16 @@ impl Apps for AppsService {
         let request = request.into_inner();
         let environment = environment(&request.environment);
         let app = self.0.resolver.existing(environment, &request.app)?;
-        let versions = self
-            .0
-            .store
-            .catalog()
-            .versions(environment, &request.app)
-            .await
-            .map_err(Error::from)?;
+        let versions = match is_ephemeral(&app.name) {
+            true => self.0.ephemerals.versions(&app.name),
+            false => self
+                .0
+                .store
+                .catalog()
+                .versions(environment, &request.app)
+                .await
+                .map_err(Error::from)?,
+        };
         let versions = versions
             .iter()
             .map(|one| version(one, one.number == app.current.number))
@@ -92,6 +100,10 @@ impl Apps for AppsService {
         let request = request.into_inner();
         let environment = environment(&request.environment);
         let app = self.0.resolver.existing(environment, &request.app)?;
+        if is_ephemeral(&app.name) {
+            let calls_running = self.0.close_app(&app);
+            return Ok(Response::new(v1::StopResponse { calls_running }));
+        }
         let live = self.0.resolver.live(&app);
         self.0
             .store
@@ -140,8 +152,31 @@ impl Apps for AppsService {
         &self,
         _: Request<v1::EnvironmentsRequest>,
     ) -> Result<Response<v1::EnvironmentsResponse>, Status> {
-        let environments = self.0.store.catalog().environments();
+        let mut environments = self.0.store.catalog().environments();
+        let ephemeral = self.0.ephemerals.apps(None);
+        environments.extend(ephemeral.iter().map(|(app, _)| app.environment.clone()));
+        environments.sort_unstable();
+        environments.dedup();
         Ok(Response::new(v1::EnvironmentsResponse { environments }))
+    }
+
+    type OpenStream = Streamed<v1::OpenResponse>;
+
+    async fn open(
+        &self,
+        request: Request<Streaming<v1::OpenRequest>>,
+    ) -> Result<Response<Self::OpenStream>, Status> {
+        let mut requests = request.into_inner();
+        let Some(v1::OpenRequest {
+            part: Some(v1::open_request::Part::Open(open)),
+        }) = requests.message().await?
+        else {
+            return Err(
+                Error::invalid("part", "is not `open`: the first message opens the app").into(),
+            );
+        };
+        let answers = self.0.open_app(open, requests).await?;
+        Ok(Response::new(ReceiverStream::new(answers).boxed()))
     }
 }
 
@@ -151,13 +186,7 @@ impl AppsService {
         let app = self.0.resolver.existing(environment, &reference.app)?;
         let version = match reference.version {
             0 => app.current.clone(),
-            number => {
-                self.0
-                    .store
-                    .catalog()
-                    .version(environment, &reference.app, number)
-                    .await?
-            }
+            number => self.0.resolver.version_of(&app, number).await?,
         };
         let mut shown = self.app(&app).await;
         // What is described is the version that was asked for, which callers then name in their calls.
@@ -190,6 +219,9 @@ impl AppsService {
             wit: interface.wit.clone(),
             manifest: manifest.clone(),
             component_bytes: size,
+            classes: Vec::new(),
+            mounts: Vec::new(),
+            entrypoints: Vec::new(),
         })
     }
 
@@ -206,6 +238,8 @@ impl AppsService {
             component: Bytes::copy_from_slice(app.current.component.as_bytes()),
             deployed_at_ms: app.current.deployed_at_ms,
             functions: self.0.functions_of(app.current.component).await,
+            ephemeral: is_ephemeral(&app.name),
+            detached: self.0.ephemerals.is_detached(&app.name),
             calls_running: self.0.resolver.live(app).running.load(Ordering::Relaxed),
         }
     }

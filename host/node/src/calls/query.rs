@@ -236,6 +236,8 @@ fn call_info(call: &Call) -> v1::CallInfo {
         attempt: call.attempt,
         result_signature,
         result_type_json,
+        parent: String::new(),
+        depth: 0,
     }
 }
 

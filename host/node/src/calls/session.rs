@@ -67,6 +67,9 @@ impl Core {
             .session_terms(&target, &component, open.limits.as_ref())
             .await?;
         let running = self.begin(Kind::Session, &checked, 1);
+        if let Some(failure) = checked.refusal(&bytes::Bytes::new(), open.depth) {
+            return Ok(failed_to_open(&running, failure));
+        }
         let slot = match running.slot().await? {
             Ok(slot) => slot,
             Err(failure) => return Ok(failed_to_open(&running, failure)),
@@ -78,6 +81,7 @@ impl Core {
             Err(failure) => return Ok(failed_to_open(&running, failure)),
         };
         let (answers, reader) = mpsc::channel(ANSWERS_AHEAD);
+        let traceparent = open.traceparent;
         let open = Open {
             session,
             component,
@@ -88,7 +92,7 @@ impl Core {
             used: Usage::default(),
             slot: Some(slot),
         };
-        let span = open.running.span("");
+        let span = open.running.span(&traceparent);
         tokio::spawn(open.serve(requests).instrument(span));
         Ok(reader)
     }

@@ -442,6 +442,7 @@ async fn a_session_keeps_its_sandbox_between_calls() {
     let open = v1::SessionOpen {
         target: Some(v1::Target::app("", "math", "")),
         limits: None,
+        ..Default::default()
     };
     let call = |id, function: &str, args: &[u8]| {
         session_request::Part::Call(v1::SessionCall {

@@ -19,6 +19,7 @@ mod cache;
 mod record;
 
 use cache::Cache;
+pub use record::check_name;
 use record::{AppRecord, VersionRecord};
 
 /// The environment used when none is named; it always exists.

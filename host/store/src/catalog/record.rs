@@ -44,7 +44,12 @@ pub(super) fn names(key: &Key) -> Option<(&str, &str)> {
         .split_once('/')
 }
 
-pub(super) fn check_name(what: &'static str, name: &str) -> Result<()> {
+/// Whether an environment or an app may have this name: letters, digits, `-`, `_` and `.`, at most 64, a letter or digit
+/// first.
+///
+/// # Errors
+/// [`Error::InvalidName`], which calls it `what`.
+pub fn check_name(what: &'static str, name: &str) -> Result<()> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let valid = name.len() <= MAX_NAME_BYTES
         && name.bytes().all(allowed)

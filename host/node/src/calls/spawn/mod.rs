@@ -210,5 +210,7 @@ pub(crate) fn job_info(job: &Job) -> v1::CallInfo {
         attempt: job.attempts,
         result_signature: details.result_signature,
         result_type_json: details.result_type_json,
+        parent: String::new(),
+        depth: 0,
     }
 }
