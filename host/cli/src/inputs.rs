@@ -5,7 +5,9 @@
 //! arguments, the WAVE value of the only parameter.
 
 use bytes::Bytes;
-use lydian_value::{Error, ErrorKind, FuncType, Limits, Type, Value, json, wave};
+use lydian_value::{Error, FuncType, Limits, Param, Type, Value, json, wave};
+
+use crate::words;
 
 /// Reads lines for one function.
 #[derive(Debug)]
@@ -44,17 +46,19 @@ impl<'a> Lines<'a> {
         }
         self.json(line).or_else(|error| {
             // A line that is JSON is told what is wrong with it as JSON.
-            let is_json = !matches!(error.kind(), ErrorKind::Syntax { .. });
+            let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(line).is_ok();
             self.wave(line)
-                .map_err(|other| if is_json { error } else { other })
+                .map_err(|other| if is_json() { error } else { other })
         })
     }
 
     fn json(&self, line: &str) -> Result<Vec<Value>, Error> {
         let all = self.function.args_from_json(line, &self.limits);
         match (all, self.only()) {
-            (Err(error), Some(only)) => match json::from_str(only, line, &self.limits) {
+            (Err(error), Some(only)) => match json::from_str(&only.ty, line, &self.limits) {
                 Ok(value) => Ok(vec![value]),
+                // Not even an array or object: the value itself was meant.
+                Err(own) if !line.starts_with(['[', '{']) => Err(own.in_field(&only.name)),
                 Err(_) => Err(error),
             },
             (all, _) => all,
@@ -64,24 +68,29 @@ impl<'a> Lines<'a> {
     fn wave(&self, line: &str) -> Result<Vec<Value>, Error> {
         let tuple = || {
             let types = self.function.params.iter().map(|param| param.ty.clone());
-            match wave::parse(&Type::tuple(types), line, &self.limits)? {
-                Value::Tuple(values) => Ok(values),
-                other => Ok(vec![other]),
+            match wave::parse(&Type::tuple(types), line, &self.limits) {
+                Ok(Value::Tuple(values)) => Ok(values),
+                Ok(other) => Ok(vec![other]),
+                // Read one by one, a value that does not fit is told with its parameter's name.
+                Err(error) => match words::in_parentheses(line) {
+                    Some(texts) => self.function.args_from_wave(&texts, &self.limits),
+                    None => Err(error),
+                },
             }
         };
         match self.only() {
             None if self.function.params.is_empty() && line == "()" => Ok(Vec::new()),
             None => tuple(),
-            Some(only) => match wave::parse(only, line, &self.limits) {
+            Some(only) => match wave::parse(&only.ty, line, &self.limits) {
                 Ok(value) => Ok(vec![value]),
-                Err(error) => tuple().map_err(|_| error),
+                Err(error) => tuple().map_err(|_| error.in_field(&only.name)),
             },
         }
     }
 
-    fn only(&self) -> Option<&'a Type> {
+    fn only(&self) -> Option<&'a Param> {
         match self.function.params.as_slice() {
-            [only] => Some(&only.ty),
+            [only] => Some(only),
             _ => None,
         }
     }
@@ -118,6 +127,29 @@ mod tests {
         let error = Lines::new(&f, false).parse("[\"x\", \"a\"]").unwrap_err();
         assert!(error.to_string().starts_with("n: "), "{error}");
         assert!(Lines::new(&f, true).parse("[1, \"a\"]").is_err());
+    }
+
+    /// A line has a number; its values have names, however the line is spelt.
+    #[test]
+    fn a_value_that_does_not_fit_is_named() {
+        let square = FuncType::new("square", [("x", Type::U64)], None);
+        let f = FuncType::new("f", [("n", Type::U32), ("word", Type::String)], None);
+        for (function, line) in [
+            (&square, "four"),
+            (&square, "\"four\""),
+            (&square, "-4"),
+            (&square, "(four)"),
+            (&square, "[\"four\"]"),
+            (&f, "(x, \"a\")"),
+            (&f, "{\"n\": \"x\", \"word\": \"a\"}"),
+        ] {
+            let error = Lines::new(function, false).parse(line).unwrap_err();
+            let name = &function.params[0].name;
+            assert!(
+                error.to_string().starts_with(&format!("{name}: ")),
+                "{line}: {error}"
+            );
+        }
     }
 
     /// A record is the arguments by name, or the only argument itself.

@@ -8,6 +8,7 @@ mod args;
 mod arguments;
 mod build;
 mod commands;
+mod docs;
 mod env;
 mod exit;
 mod inputs;
@@ -16,6 +17,7 @@ mod output;
 mod suggest;
 mod target;
 mod units;
+mod words;
 
 use std::process::ExitCode;
 

@@ -33,6 +33,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
             .find(|(name, _)| *name == unit.trim())
             .map(|(_, scale)| scale)
             .ok_or_else(|| match unit.trim() {
+                "" if number == 0.0 => format!("`{text}` is too short; the least is 1ms"),
                 "" => format!("`{text}` has no unit; write `{text}s` or `{text}ms`"),
                 unit => format!("unit `{unit}` is not known; use ms, s, m, h or d"),
             })?;
@@ -247,6 +248,17 @@ mod tests {
             parse_duration("5").unwrap_err(),
             "`5` has no unit; write `5s` or `5ms`"
         );
+    }
+
+    /// Naming a unit would lead to the next refusal.
+    #[test]
+    fn no_time_at_all_is_told_so_at_once() {
+        for text in ["0", "0s", "0.0"] {
+            assert_eq!(
+                parse_duration(text).unwrap_err(),
+                format!("`{text}` is too short; the least is 1ms")
+            );
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub enum Error {
     #[error("{0}")]
     Failed(Box<Failure>),
     /// The call had not finished when the wait for it was over. The call goes on.
-    #[error("call `{call}` is not done after {waited:?}")]
+    #[error("call `{call}` is not done{}", after(*.waited))]
     Timeout {
         /// The id of the call.
         call: String,
@@ -238,6 +238,14 @@ impl Error {
     }
 }
 
+/// Whoever only looked has not waited.
+fn after(waited: Duration) -> String {
+    match waited {
+        Duration::ZERO => " yet".to_owned(),
+        waited => format!(" after {waited:?}"),
+    }
+}
+
 /// The code of a status that carries no detail: one from a proxy, or from the gRPC library itself.
 fn default_code(code: Code) -> &'static str {
     match code {
@@ -302,6 +310,23 @@ mod tests {
         assert_eq!(
             error.report().to_string(),
             "no app `swep`\nhint: did you mean `sweep`?"
+        );
+    }
+
+    /// "After 0ns" is what a clock says, not a person.
+    #[test]
+    fn a_look_is_not_a_wait() {
+        let not_done = |waited| {
+            Error::Timeout {
+                call: "c1".into(),
+                waited,
+            }
+            .to_string()
+        };
+        assert_eq!(not_done(Duration::ZERO), "call `c1` is not done yet");
+        assert_eq!(
+            not_done(Duration::from_secs(2)),
+            "call `c1` is not done after 2s"
         );
     }
 

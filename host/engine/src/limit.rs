@@ -149,7 +149,7 @@ pub(crate) fn at_limit(function: &str, limits: &Limits, hit: LimitHit) -> Failur
                 limits.open_files
             ),
         )
-        .hint("close what is no longer used, or raise `open_files`"),
+        .hint("close what is no longer used, or raise `open-files`"),
         LimitHit::Output => {
             let limit = bytes(limits.output_bytes);
             Failure::new(
@@ -163,7 +163,7 @@ pub(crate) fn at_limit(function: &str, limits: &Limits, hit: LimitHit) -> Failur
             let message =
                 format!("a host call of {name} moved more bytes than its limit of {limit}");
             Failure::new(FailureKind::HostCall, message)
-                .hint("read and write in smaller pieces, or raise `host_call`")
+                .hint("read and write in smaller pieces, or raise `host-call-bytes`")
         }
     }
 }

@@ -83,6 +83,28 @@ pub fn inspect(component: &[u8]) -> Result<Interface, InspectError> {
     })
 }
 
+/// The functions that the worlds of a WIT package export, with their comments, which a component does not carry. `path`
+/// is a `wit` directory, with what it depends on under `deps`, or one file. A function that several worlds export is
+/// there once for each.
+///
+/// # Errors
+/// The path cannot be read or is not WIT; one text for the user.
+pub fn wit_functions(path: &std::path::Path) -> Result<Vec<FuncType>, String> {
+    let mut resolve = Resolve {
+        all_features: true,
+        ..Resolve::default()
+    };
+    let (package, _) = resolve
+        .push_path(path)
+        .map_err(|error| format!("{error:#}"))?;
+    let mut functions = Vec::new();
+    for world in resolve.packages[package].worlds.values() {
+        let found = Functions::new(&resolve).of_world(&resolve.worlds[*world]);
+        functions.extend(found.map_err(|error| error.to_string())?);
+    }
+    Ok(functions)
+}
+
 /// Types nested deeper than the parser's own limit end the process before it checks that limit. Whatever else is wrong here
 /// is found again, and named, by the parser.
 fn bounded(component: &[u8]) -> Result<(), InspectError> {

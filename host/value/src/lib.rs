@@ -52,7 +52,7 @@ pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};
 pub use func::{ExportPath, FuncType, Param};
 #[cfg(feature = "inspect")]
-pub use inspect::{InspectError, inspect};
+pub use inspect::{InspectError, inspect, wit_functions};
 pub use interface::{Interface, NoFunction};
 pub use limits::Limits;
 pub use matching::Args;

@@ -10,7 +10,7 @@ pub(crate) struct LimitArgs {
     /// Wall time of one call: start, run, host calls, drop [default: 300s]
     #[arg(long, value_name = "DURATION", value_parser = units::parse_duration)]
     pub(crate) timeout: Option<Duration>,
-    /// CPU time of one call
+    /// CPU time of one call [default: as long as --timeout]
     #[arg(long, value_name = "DURATION", value_parser = units::parse_duration)]
     pub(crate) cpu: Option<Duration>,
     /// Memories, tables and host bytes of one sandbox, summed [default: 256MiB]
@@ -19,7 +19,7 @@ pub(crate) struct LimitArgs {
     /// Arguments, and results, each [default: 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     pub(crate) payload: Option<Bytes>,
-    /// Bytes one host call may copy
+    /// Bytes one host call may copy [default: 16MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     pub(crate) host_call_bytes: Option<Bytes>,
     /// Resources open at once [default: 4096]
@@ -28,10 +28,10 @@ pub(crate) struct LimitArgs {
     /// Files open at once [default: 256]
     #[arg(long, value_name = "COUNT", value_parser = units::parse_count)]
     pub(crate) open_files: Option<u32>,
-    /// stdout and stderr of one call together
+    /// stdout and stderr of one call together [default: 16MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     pub(crate) output: Option<Bytes>,
-    /// stdout and stderr per second
+    /// stdout and stderr per second [default: 4MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     pub(crate) output_rate: Option<Bytes>,
 }

@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use super::connect::{self, Place, Work};
 use super::{Ctx, load, logs};
 use crate::args::app::{AppArg, Command, ListArgs, LogsArgs, RollbackArgs};
+use crate::docs::Documented;
 use crate::exit::Exit;
 use crate::output::error::CliError;
 use crate::output::table::Table;
@@ -105,10 +106,15 @@ async fn description(ctx: &Ctx, text: &str) -> Result<(String, Description), Cli
     let bytes = load::read_component(&file)?;
     let client = connect::connect(ctx, Place::Anywhere, Work::One).await?;
     let digest = client.put(bytes).await?;
-    let description = client
+    let mut description = client
         .describe_component(digest)
         .await
         .map_err(|error| load::named(error, digest, &file))?;
+    if let Code::Crate(dir) = &code {
+        let documented = Documented::read(dir);
+        let functions = description.functions.iter_mut();
+        functions.for_each(|function| documented.explain(function));
+    }
     Ok((text.to_owned(), description))
 }
 
@@ -339,11 +345,7 @@ async fn history(ctx: &Ctx, app: &str) -> Result<Exit, CliError> {
     for version in &versions {
         let current = if version.current { " *" } else { "" };
         let message = match version.rolled_back_to {
-            Some(number) => format!(
-                "rollback to v{number}{}{}",
-                if version.message.is_empty() { "" } else { ": " },
-                version.message
-            ),
+            Some(number) => format!("rollback to v{number}"),
             None => version.message.clone(),
         };
         table.row(vec![

@@ -1,6 +1,6 @@
 //! `lydian calls …`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lydian_client::{
     Call, CallFilter, CallInfo, CallState, Client, Error, Explanation, Usage, Wire,
@@ -134,7 +134,7 @@ fn not_done(error: Error, call: &str) -> CliError {
     let error = CliError::from(error);
     if waits {
         error.hint(format!(
-            "it goes on; look again with `lydian calls get {call}`"
+            "it goes on; wait for it with `lydian calls get {call}`"
         ))
     } else {
         error
@@ -200,6 +200,16 @@ fn drawn(explanation: &Explanation, style: Style) -> String {
         info.state,
         info.kind
     );
+    if matches!(info.state, CallState::Queued | CallState::Running) {
+        let since = info.started_at.unwrap_or(info.created_at);
+        let waited = SystemTime::now().duration_since(since).unwrap_or_default();
+        text += &format!(
+            "  {} for {}; where its time went is known when it ends\n\n",
+            info.state,
+            units::duration(waited)
+        );
+        return text + &facts_text(limit_facts(explanation), style);
+    }
     let stages = stages(usage);
     let total: Duration = stages.iter().map(|(_, time)| *time).sum();
     for (name, time) in stages {
@@ -236,19 +246,24 @@ fn drawn(explanation: &Explanation, style: Style) -> String {
         ),
     ));
     facts.push(("output", units::bytes(usage.output_bytes)));
-    for (index, line) in super::app::limit_lines(&explanation.limits)
-        .into_iter()
-        .enumerate()
-    {
-        facts.push((if index == 0 { "limits" } else { "" }, line));
-    }
+    facts.extend(limit_facts(explanation));
     if let Some(failure) = &explanation.failure {
         facts.push(("failure", style.red(failure)));
     }
-    for (name, fact) in facts {
-        text += &format!("  {}{fact}\n", style.dim(format!("{name:<12}")));
-    }
-    text
+    text + &facts_text(facts, style)
+}
+
+fn limit_facts(explanation: &Explanation) -> Vec<(&'static str, String)> {
+    let lines = super::app::limit_lines(&explanation.limits).into_iter();
+    lines
+        .enumerate()
+        .map(|(index, line)| (if index == 0 { "limits" } else { "" }, line))
+        .collect()
+}
+
+fn facts_text(facts: Vec<(&'static str, String)>, style: Style) -> String {
+    let line = |(name, fact)| format!("  {}{fact}\n", style.dim(format!("{name:<12}")));
+    facts.into_iter().map(line).collect()
 }
 
 /// The reason is a sentence that names the kind of start itself.

@@ -11,6 +11,7 @@ use super::connect::{self, Place, Work};
 use super::{Ctx, load};
 use crate::args::deploy::Args;
 use crate::build;
+use crate::docs::Documented;
 use crate::exit::Exit;
 use crate::output::error::CliError;
 use crate::output::tree::Tree;
@@ -24,7 +25,7 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let started = Instant::now();
     let progress = ctx.output.progress();
     let source = Source::find(&args.path)?;
-    let manifest = read_manifest(&source.manifest)?;
+    let mut manifest = read_manifest(&source.manifest)?;
     let name = match &args.name {
         Some(name) => name.clone(),
         None => source.default_name(manifest.as_ref())?,
@@ -35,6 +36,9 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         Code::App { name, .. } => return Err(not_a_path(name)),
     };
     let bytes = load::read_component(&file)?;
+    if let Code::Crate(dir) = &source.code {
+        manifest = with_docs(manifest, dir, &bytes);
+    }
     let digest = lydian_client::Digest::of(&bytes);
     let size = bytes.len() as u64;
     let client = connect::connect(ctx, Place::Catalog, Work::One).await?;
@@ -147,6 +151,33 @@ fn read_manifest(path: &Path) -> Result<Option<Json>, CliError> {
 fn parse_manifest(text: &str) -> Result<Json, String> {
     // The whole error shows the line and a caret.
     toml::from_str(text).map_err(|error: toml::de::Error| error.to_string().trim_end().to_owned())
+}
+
+/// The manifest with what the crate's WIT says about its functions, where it says nothing itself.
+fn with_docs(manifest: Option<Json>, dir: &Path, component: &[u8]) -> Option<Json> {
+    let documented = Documented::read(dir);
+    let functions = lydian_value::inspect(component).map(|interface| interface.functions);
+    let Some(docs) = documented.manifest(&functions.unwrap_or_default()) else {
+        return manifest;
+    };
+    Some(under(manifest.unwrap_or_else(|| json!({})), docs))
+}
+
+/// `over` where it speaks, else `under`, table by table.
+fn under(over: Json, under: Json) -> Json {
+    match (over, under) {
+        (Json::Object(mut over), Json::Object(all)) => {
+            for (key, value) in all {
+                let value = match over.remove(&key) {
+                    Some(own) => self::under(own, value),
+                    None => value,
+                };
+                over.insert(key, value);
+            }
+            Json::Object(over)
+        }
+        (over, _) => over,
+    }
 }
 
 /// The commit `dir` is at, with `*` when files differ from it. None outside a repository or without git.
@@ -275,6 +306,17 @@ mod tests {
             json!({ "name": "math", "functions": { "square": { "timeout": "5s" } } })
         );
         assert!(parse_manifest("name = ").is_err());
+    }
+
+    #[test]
+    fn what_the_file_says_wins_over_the_comments() {
+        let file = json!({ "timeout": "5s", "functions": { "a": { "docs": "mine" } } });
+        let docs = json!({ "functions": { "a": { "docs": "theirs" }, "b": { "docs": "theirs" } } });
+        let expected = json!({
+            "timeout": "5s",
+            "functions": { "a": { "docs": "mine" }, "b": { "docs": "theirs" } },
+        });
+        assert_eq!(under(file, docs), expected);
     }
 
     #[test]

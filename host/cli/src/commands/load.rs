@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use lydian_client::{Client, Digest, Error, Function};
+use lydian_client::{Client, Digest, Error, Function, FunctionInfo};
 
 use super::Ctx;
 use super::connect::{self, Place, Work};
+use super::limits::Setters;
+use crate::args::limits::LimitArgs;
 use crate::build;
+use crate::docs::Documented;
 use crate::output::error::CliError;
 use crate::output::progress::Progress;
+use crate::output::signature;
 use crate::target::{self, Code, Target};
 
 /// A function, ready to be called, and what to call it.
@@ -17,6 +21,43 @@ pub(super) struct Loaded {
     pub(super) function: Function,
     /// The TARGET with the function's whole name, as the user would write it.
     pub(super) shown: String,
+    /// The directory of the crate it was built from.
+    crate_dir: Option<PathBuf>,
+    /// Nobody deployed it: its limits are the caller's.
+    bare: bool,
+}
+
+impl Loaded {
+    /// Who decides the limits of a call with these options.
+    pub(super) fn setters(&self, args: &LimitArgs) -> Setters {
+        Setters::new(args, &self.function.info().limits, self.bare)
+    }
+
+    /// Refuses a function with resources: they live as long as a session, which is longer than one call.
+    pub(super) fn check_callable(&self) -> Result<(), CliError> {
+        let ty = self.function.ty();
+        let params = ty.params.iter().map(|param| &param.ty);
+        if !params.chain(&ty.result).any(signature::has_resource) {
+            return Ok(());
+        }
+        let name = self.function.name();
+        let message =
+            format!("`{name}` takes or gives a resource, which lives longer than one call");
+        let code = self.shown.split("::").next().unwrap_or_default();
+        let shell = format!("lydian shell {}", signature::quote(code));
+        Err(CliError::usage("needs-session", message).hint(format!(
+            "call it in `{shell}`, where resources live until you leave"
+        )))
+    }
+
+    /// The function, with what the WIT of its crate says about it.
+    pub(super) fn info(&self) -> FunctionInfo {
+        let mut info = self.function.info().clone();
+        if let Some(dir) = &self.crate_dir {
+            Documented::read(dir).explain(&mut info);
+        }
+        info
+    }
 }
 
 /// Parses a TARGET argument.
@@ -44,6 +85,8 @@ pub(super) async fn load(
 ) -> Result<Loaded, CliError> {
     let target = parse_target(text)?;
     let function = target.function.as_deref().unwrap_or_default();
+    let bare = !matches!(target.code, Code::App { .. });
+    let mut crate_dir = None;
     let (function, code) = match target.code {
         Code::App { name, version } => {
             let client = connect::connect(ctx, Place::Catalog, work).await?;
@@ -60,11 +103,18 @@ pub(super) async fn load(
         Code::Crate(path) => {
             let file = build::build(&path, progress)?;
             let function = file_function(ctx, &file, function, (files, work), progress).await?;
-            (function, path.display().to_string())
+            let code = path.display().to_string();
+            crate_dir = Some(path);
+            (function, code)
         }
     };
     let shown = format!("{code}::{}", function.name());
-    Ok(Loaded { function, shown })
+    Ok(Loaded {
+        function,
+        shown,
+        crate_dir,
+        bare,
+    })
 }
 
 async fn app_function(

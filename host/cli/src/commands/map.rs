@@ -19,7 +19,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::connect::{Place, Work};
-use super::run::{limits, show_output};
+use super::limits::{self, Setters};
+use super::run::show_output;
 use super::{Ctx, load};
 use crate::args::map::Args;
 use crate::arguments;
@@ -43,7 +44,9 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let progress = ctx.output.progress();
     let source = Source::open(&args.inputs)?;
     let loaded = load::load(ctx, &args.target, Place::Anywhere, Work::Many, &progress).await?;
-    let function = loaded.function.with_limits(limits(&args.limits));
+    loaded.check_callable()?;
+    let setters = loaded.setters(&args.limits);
+    let function = loaded.function.with_limits(limits::of(&args.limits));
     let ty = function.ty();
     let (feed, inputs) = Feed::start(source, Arc::clone(&ty), args.wave)?;
     let mut map = function
@@ -69,6 +72,7 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         progress: &progress,
         feed: &feed,
         sink,
+        setters,
         name: function.name(),
         started: Instant::now(),
     };
@@ -85,6 +89,7 @@ struct Drive<'a> {
     progress: &'a Progress,
     feed: &'a Feed,
     sink: Sink,
+    setters: Setters,
     name: &'a str,
     started: Instant,
 }
@@ -141,7 +146,7 @@ impl Drive<'_> {
         let mut ended = Ok(());
         for result in chunk {
             let line = result
-                .map_err(CliError::from)
+                .map_err(|error| self.setters.error(error))
                 .and_then(|(index, result)| self.sink.line(index, item(result)));
             match line {
                 Ok(line) => text += &line,

@@ -6,6 +6,7 @@ mod completions;
 mod connect;
 mod deploy;
 mod doctor;
+mod limits;
 mod load;
 mod logs;
 mod map;

@@ -3,15 +3,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use lydian_client::{
-    Event, Finished, Function, Items, Limits, LogChunk, LogSource, Start, Usage, Wire,
-};
+use lydian_client::{Event, Finished, Function, Items, LogChunk, LogSource, Start, Usage, Wire};
 use lydian_value::Type;
 
-use super::Ctx;
 use super::connect::{Place, Work};
 use super::load::{self, Loaded};
-use crate::args::limits::LimitArgs;
+use super::{Ctx, limits};
 use crate::args::run::Args;
 use crate::arguments;
 use crate::exit::Exit;
@@ -29,12 +26,14 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     if ctx.tail.wants_help {
         return help(ctx, &progress, &loaded);
     }
+    loaded.check_callable()?;
     let encoded = encode_args(ctx, &loaded.function, &args.args)?;
-    let function = loaded.function.with_limits(limits(&args.limits));
+    let setters = loaded.setters(&args.limits);
+    let function = loaded.function.with_limits(limits::of(&args.limits));
     progress.step(format!("starting {}", function.name()));
     let mut call = Running::new(ctx, &progress, &function);
     let exit = tokio::select! {
-        exit = call.follow(Wire(encoded)) => exit?,
+        exit = call.follow(Wire(encoded)) => exit.map_err(|error| setters.explain(error))?,
         _ = tokio::signal::ctrl_c() => {
             progress.finish();
             ctx.output.note(&format!("stopped `{}`", function.name()));
@@ -49,7 +48,7 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
 
 pub(super) fn help(ctx: &Ctx, progress: &Progress, loaded: &Loaded) -> Result<Exit, CliError> {
     progress.finish();
-    let info = loaded.function.info();
+    let info = loaded.info();
     if ctx.output.json {
         ctx.output.print_json(&super::app::function_json(&info))?;
     } else {
@@ -70,20 +69,6 @@ pub(super) fn encode_args(
     let bounds = lydian_value::Limits::default();
     ty.encode_args(&values, &bounds)
         .map_err(|error| arguments::wrong_argument(&ty, &error))
-}
-
-pub(super) fn limits(args: &LimitArgs) -> Limits {
-    let mut limits = Limits::new();
-    limits.timeout = args.timeout;
-    limits.cpu = args.cpu;
-    limits.memory_bytes = args.memory.map(|size| size.0);
-    limits.payload_bytes = args.payload.map(|size| size.0);
-    limits.host_call_bytes = args.host_call_bytes.map(|size| size.0);
-    limits.handles = args.handles;
-    limits.open_files = args.open_files;
-    limits.output_bytes = args.output.map(|size| size.0);
-    limits.output_bytes_per_second = args.output_rate.map(|size| size.0);
-    limits
 }
 
 /// One call being followed.
@@ -251,33 +236,5 @@ mod tests {
             labelled("1\n", 3, Spelling::Json),
             "{\"stream\":3,\"item\":1}\n"
         );
-    }
-
-    /// A limit that does not arrive is one that nobody enforces.
-    #[test]
-    fn every_limit_option_arrives() {
-        let size = |n| Some(units::Bytes(n));
-        let args = LimitArgs {
-            timeout: Some(Duration::from_millis(1)),
-            cpu: Some(Duration::from_millis(2)),
-            memory: size(3),
-            payload: size(4),
-            host_call_bytes: size(5),
-            handles: Some(6),
-            open_files: Some(7),
-            output: size(8),
-            output_rate: size(9),
-        };
-        let expected = Limits::new()
-            .timeout(Duration::from_millis(1))
-            .cpu(Duration::from_millis(2))
-            .memory_bytes(3)
-            .payload_bytes(4)
-            .host_call_bytes(5)
-            .handles(6)
-            .open_files(7)
-            .output_bytes(8)
-            .output_bytes_per_second(9);
-        assert_eq!(limits(&args), expected);
     }
 }

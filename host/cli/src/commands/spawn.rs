@@ -10,10 +10,9 @@ use lydian_client::{Call, Error, Wire};
 use lydian_node::Node;
 use serde_json::json;
 
-use super::Ctx;
 use super::connect::{Place, Work};
-use super::load;
-use super::run::{encode_args, limits};
+use super::run::encode_args;
+use super::{Ctx, limits, load};
 use crate::args::spawn::Args;
 use crate::exit::Exit;
 use crate::output::error::CliError;
@@ -25,8 +24,9 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     if ctx.tail.wants_help {
         return super::run::help(ctx, &progress, &loaded);
     }
+    loaded.check_callable()?;
     let encoded = encode_args(ctx, &loaded.function, &args.args)?;
-    let mut function = loaded.function.with_limits(limits(&args.limits));
+    let mut function = loaded.function.with_limits(limits::of(&args.limits));
     if let Some(key) = args.idempotency_key {
         function = function.with_idempotency_key(key);
     }

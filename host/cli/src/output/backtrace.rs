@@ -27,18 +27,37 @@ pub(crate) fn readable(backtrace: &str) -> String {
         .iter()
         .position(|frame| !is_machinery(frame))
         .unwrap_or(0);
-    let frames = &frames[own..];
+    let mut frames = folded(&frames[own..]);
+    // The glue between the component and the function says the function's name once more.
+    if frames.len() > 1 {
+        frames.retain(|(frame, _)| !is_glue(frame));
+    }
     let mut lines: Vec<String> = Vec::new();
-    for (index, frame) in frames.iter().take(SHOWN).enumerate() {
-        lines.push(format!(
-            "  {} {frame}",
-            if index == 0 { "at" } else { "  " }
-        ));
+    for (index, (frame, times)) in frames.iter().take(SHOWN).enumerate() {
+        let at = if index == 0 { "at" } else { "  " };
+        let times = match times {
+            1 => String::new(),
+            times => format!(" ({times} times)"),
+        };
+        lines.push(format!("  {at} {frame}{times}"));
     }
     if frames.len() > SHOWN {
         lines.push(format!("     … and {} more", frames.len() - SHOWN));
     }
     lines.join("\n")
+}
+
+/// Runs of one frame as one, with how many there are: recursion repeats itself.
+fn folded(frames: &[String]) -> Vec<(&str, usize)> {
+    let runs = frames.chunk_by(|a, b| a == b);
+    runs.filter_map(|run| Some((run.first()?.as_str(), run.len())))
+        .collect()
+}
+
+/// What binding generators put between an export and the function behind it.
+fn is_glue(frame: &str) -> bool {
+    let last = frame.rsplit("::").next().unwrap_or(frame);
+    last.starts_with("_export_") && last.ends_with("_cabi")
 }
 
 fn is_machinery(frame: &str) -> bool {
@@ -112,9 +131,18 @@ mod tests {
     }
 
     #[test]
-    fn deep_recursion_is_cut() {
+    fn recursion_is_folded_and_glue_left_out() {
+        let deep: String = (0..40)
+            .map(|i| format!("{i}: a.wasm!a::down (at 0x{i})\n"))
+            .collect();
+        let backtrace = deep + "40: a.wasm!a::_export_f_cabi\n41: a.wasm!f (at 0x1)";
+        assert_eq!(readable(&backtrace), "  at a::down (40 times)\n     f");
+    }
+
+    #[test]
+    fn a_long_trace_is_cut() {
         let backtrace: String = (0..40)
-            .map(|i| format!("{i}: a.wasm!f (at 0x{i})\n"))
+            .map(|i| format!("{i}: a.wasm!f{i} (at 0x{i})\n"))
             .collect();
         let readable = readable(&backtrace);
         assert_eq!(readable.lines().count(), SHOWN + 1);

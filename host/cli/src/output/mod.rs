@@ -15,6 +15,7 @@ pub(crate) mod tree;
 pub(crate) mod usage;
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value as Json;
 
@@ -103,9 +104,27 @@ impl Output {
     }
 }
 
-/// Writes one line to stderr; a closed stderr is ignored, since there is nowhere left to say so.
+/// The last thing written to a stderr that is no terminal is a guest's line without its end. There is one
+/// stderr, so there is one of these.
+static GUEST_MID_LINE: AtomicBool = AtomicBool::new(false);
+
+/// Writes one line to stderr, below whatever a guest left unfinished there; a closed stderr is ignored,
+/// since there is nowhere left to say so.
 pub(crate) fn eprint_line(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let end = if GUEST_MID_LINE.swap(false, Ordering::Relaxed) {
+        "\n"
+    } else {
+        ""
+    };
+    let _ = writeln!(std::io::stderr().lock(), "{end}{line}");
+}
+
+/// Writes a guest's bytes to a stderr that is no terminal, as they are.
+fn eprint_guest(bytes: &[u8]) {
+    if let Some(last) = bytes.last() {
+        let _ = std::io::stderr().lock().write_all(bytes);
+        GUEST_MID_LINE.store(*last != b'\n', Ordering::Relaxed);
+    }
 }
 
 /// Columns of the terminal behind stderr, or of a usual one.

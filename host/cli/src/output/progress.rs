@@ -154,7 +154,7 @@ impl Progress {
     pub(crate) fn guest(&self, source: Source, bytes: &[u8]) {
         let mut state = self.state();
         if !self.output.stderr_is_terminal {
-            let _ = io::stderr().lock().write_all(bytes);
+            super::eprint_guest(bytes);
             return;
         }
         let style = self.output.err;
@@ -259,6 +259,9 @@ impl State {
         }
         let drawn = self.drawn;
         self.clear();
+        if !self.output.stderr_is_terminal {
+            return super::eprint_line(text.trim_end_matches('\n'));
+        }
         let _ = io::stderr().lock().write_all(text.as_bytes());
         // Colour codes end a coloured line after its line break.
         self.mid_line = !text.trim_end_matches("\x1b[0m").ends_with('\n');

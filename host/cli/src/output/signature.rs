@@ -10,7 +10,7 @@ use super::style::Style;
 pub(crate) fn help(function: &FuncType, docs: &str, target: &str, style: Style) -> String {
     let mut text = format!("{}: {}\n", style.bold(&function.name), function.signature());
     for line in docs.trim().lines() {
-        let _ = writeln!(text, "  {line}");
+        let _ = writeln!(text, "{}", format!("  {line}").trim_end());
     }
     if !function.params.is_empty() {
         let _ = write!(text, "\n{}\n", style.bold("Parameters:"));
@@ -69,6 +69,11 @@ fn named_types(function: &FuncType) -> Vec<&Type> {
         .chain(&function.result)
         .for_each(|ty| visit(ty, &mut found));
     found
+}
+
+/// Whether values of the type are, or hold, resources.
+pub(crate) fn has_resource(ty: &Type) -> bool {
+    matches!(ty, Type::Own(_) | Type::Borrow(_)) || children(ty).into_iter().any(has_resource)
 }
 
 pub(super) fn children(ty: &Type) -> Vec<&Type> {

@@ -172,6 +172,11 @@ fn limits_that_are_none() {
         2,
         "error: invalid value `0` for `--memory <SIZE>`: `0` is too small; the least is one byte\n",
     );
+    refused(
+        &["run", "x.wasm", "--timeout", "0"],
+        2,
+        "error: invalid value `0` for `--timeout <DURATION>`: `0` is too short; the least is 1ms\n",
+    );
 }
 
 /// Machines read errors too.

@@ -131,12 +131,12 @@ fn apps_are_listed_described_and_rolled_back() {
         .filter_map(|line| line.split("  ").last())
         .map(str::trim)
         .collect();
-    assert!(
-        messages[0].starts_with("rollback to v1"),
+    assert_eq!(
+        messages,
+        ["rollback to v1", "second", "first"],
         "{}",
         history.stdout
     );
-    assert_eq!(messages[1..], ["second", "first"], "{}", history.stdout);
     let json = cli.run(&["app", "history", "math", "--json"]).json();
     assert_eq!(json[0]["current"], true);
     assert_eq!(json[2]["message"], "first");

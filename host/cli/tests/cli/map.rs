@@ -101,7 +101,7 @@ fn a_line_that_is_no_input_is_named() {
     assert_eq!(ran.stdout, "1\n");
     assert!(
         ran.stderr
-            .contains("error: stdin, line 2: wrong argument for `square`: "),
+            .contains("error: stdin, line 2: wrong argument for `square`: x: expected u64"),
         "{}",
         ran.stderr
     );
@@ -135,4 +135,16 @@ fn what_guests_write_goes_to_stderr() {
         "[\"hi\\n\", false]\n",
     );
     ran.is(0, "()\n", "hi\n");
+}
+
+/// A program that reads errors as lines of JSON must find one, whatever the guest was writing.
+#[test]
+fn an_error_begins_a_line_of_its_own() {
+    let target = format!("{}::print", guests::OUTPUT.path);
+    let ran = Cli::new().run_with_stdin(
+        &["map", "-q", "--json", &target, "--inputs", "-"],
+        "[\"half a line\", false]\nx\n",
+    );
+    ran.exits(2);
+    assert!(ran.stderr.starts_with("half a line\n{"), "{}", ran.stderr);
 }

@@ -45,7 +45,10 @@ fn calls_are_spawned_found_and_explained() {
     cli.run(&["deploy", "math.wasm"]).exits(0);
     let id = spawn(&cli, "math::square", &["7"]);
     cli.run(&["calls", "get", &id]).is(0, "49\n", "");
+    cli.run(&["run", "math.wasm::cube", "2"]).exits(0);
     let list = cli.run(&["calls", "list", "--json"]).json();
+    let bare = |call: &serde_json::Value| call["app"] == "" && call["function"] == "cube";
+    assert!(list.as_array().unwrap().iter().any(bare), "{list}");
     assert!(
         list.as_array()
             .unwrap()
@@ -79,12 +82,25 @@ fn a_running_call_is_waited_for_and_cancelled() {
     cli.file("spin.wasm", guests::SPIN.bytes());
     let id = spawn(&cli, "spin.wasm::spin", &[]);
     let ran = cli.run(&["calls", "get", &id, "--timeout", "0"]);
-    ran.exits(4);
+    ran.is(
+        4,
+        "",
+        "error: call `[CALL]` is not done yet\nhint: it goes on; wait for it with `lydian calls get [CALL]`\n",
+    );
+    let explained = cli.run(&["calls", "explain", &id]);
     assert!(
-        ran.stderr
-            .contains("hint: it goes on; look again with `lydian calls get"),
+        explained.stdout.contains("running for"),
         "{}",
-        ran.stderr
+        explained.stdout
+    );
+    // Bare components belong to no environment; whoever looks for a call wants to see it.
+    let list = cli.run(&["calls", "list", "--json"]).json();
+    assert!(
+        list.as_array()
+            .unwrap()
+            .iter()
+            .any(|call| call["function"] == "spin"),
+        "{list}"
     );
     let cancelled = cli.run(&["calls", "cancel", &id, "--json"]);
     assert_eq!(cancelled.json()["was_running"], true);

@@ -191,3 +191,96 @@ fn commands_share_a_data_directory() {
             .is(0, &format!("{}\n", x * x), "");
     }
 }
+
+/// Hints name what whoever reads them can type.
+#[test]
+fn a_limit_is_named_by_its_option() {
+    let cli = Cli::new();
+    let fill = format!("{}::fill", guests::MEMORY.path);
+    let spin = format!("{}::spin", guests::SPIN.path);
+    for (args, hint) in [
+        (
+            vec![spin.as_str(), "--timeout", "100ms"],
+            "hint: give it more time with `--timeout`\n",
+        ),
+        (
+            vec![spin.as_str(), "--cpu", "100ms"],
+            "hint: give it more with `--cpu`\n",
+        ),
+        (
+            vec![fill.as_str(), "50000000", "--memory", "8MiB"],
+            "hint: give it more with `--memory`\n",
+        ),
+    ] {
+        let mut line = vec!["run"];
+        line.extend(args);
+        let ran = cli.run(&line);
+        ran.exits(4);
+        assert!(ran.stderr.ends_with(hint), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn recursion_is_told_once() {
+    let target = format!("{}::overflow", guests::STACK.path);
+    let ran = Cli::new().run(&["run", &target]);
+    ran.exits(4);
+    assert_eq!(
+        ran.stderr.matches("stack::down").count(),
+        1,
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains(" times)"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_function_of_resources_is_sent_to_the_shell() {
+    let target = format!("{}::make", guests::COUNTER.path);
+    let cli = Cli::new();
+    let ran = cli.run(&["run", &target, "3"]);
+    ran.exits(2);
+    assert!(
+        ran.stderr.contains("hint: call it in `lydian shell ")
+            && ran.stderr.contains("counter.wasm`"),
+        "{}",
+        ran.stderr
+    );
+    cli.run(&["run", &target, "--help"]).exits(0);
+}
+
+const MATH_WIT: &str = "\
+package test:math;
+world math {
+  /// The square of `x`.
+  ///
+  /// Wraps around.
+  export square: func(x: u64) -> u64;
+}
+";
+
+/// Tools that make components drop the comments; people wrote them to be read.
+#[test]
+fn comments_of_the_wit_explain_a_crates_functions() {
+    let cli = Cli::with_own_home();
+    let cargo = cli.built_crate("math", guests::MATH.path);
+    cli.file("math/wit/world.wit", MATH_WIT);
+    let ran = cargo.run(&cli, &["run", "math::square", "--help"]);
+    ran.exits(0);
+    let expected = "square: func(x: u64) -> u64\n  The square of `x`.\n\n  Wraps around.\n";
+    assert!(ran.stdout.starts_with(expected), "{}", ran.stdout);
+    let ran = cargo.run(&cli, &["app", "describe", "./math"]);
+    ran.exits(0);
+    assert!(ran.stdout.contains("The square of `x`."), "{}", ran.stdout);
+    cargo
+        .run(&cli, &["deploy", "math", "--name", "sums"])
+        .exits(0);
+    let described = cli.run(&["app", "describe", "sums"]);
+    assert!(
+        described.stdout.contains("The square of `x`."),
+        "{}",
+        described.stdout
+    );
+    let help = cli.run(&["run", "sums::square", "--help"]);
+    assert!(help.stdout.starts_with(expected), "{}", help.stdout);
+}

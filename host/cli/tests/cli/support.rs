@@ -76,6 +76,23 @@ impl Cli {
         path
     }
 
+    /// Makes a crate of `dir` whose build gives `component` at once: how cargo is talked to is tested
+    /// apart, and building takes seconds.
+    pub(crate) fn built_crate(&self, dir: &str, component: &str) -> FakeCargo {
+        let manifest = format!("[package]\nname = \"{dir}\"\nversion = \"0.1.0\"\n");
+        let manifest = self.file(&format!("{dir}/Cargo.toml"), manifest);
+        let message = serde_json::json!({
+            "reason": "compiler-artifact",
+            "manifest_path": manifest,
+            "target": { "kind": ["cdylib"] },
+            "filenames": [component],
+        });
+        let script = self.file("cargo", format!("#!/bin/sh\ncat <<'end'\n{message}\nend\n"));
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, executable).unwrap();
+        FakeCargo(script)
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lydian"));
         for variable in [
@@ -132,6 +149,15 @@ impl Cli {
             text = pattern.replace_all(&text, *name).into_owned();
         }
         text
+    }
+}
+
+/// Stands in for cargo.
+pub(crate) struct FakeCargo(PathBuf);
+
+impl FakeCargo {
+    pub(crate) fn run(&self, cli: &Cli, args: &[&str]) -> Ran {
+        cli.ran(cli.command(args).env("CARGO", &self.0).output().unwrap())
     }
 }
 

@@ -79,3 +79,36 @@ fn completions_know_the_commands() {
         );
     }
 }
+
+/// A default that help tells and nobody enforces misleads; the node's own figures are asked for.
+#[test]
+fn help_tells_the_limits_in_force() {
+    let cli = Cli::new();
+    let help = cli.command(&["run", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let described = cli.run(&["app", "describe", lydian_tests::guests::MATH.path, "--json"]);
+    let limits = described.json()["functions"][0]["limits"].clone();
+    let number = |name: &str| limits[name].as_u64().unwrap();
+    let mib = |name: &str| format!("[default: {}MiB]", number(name) >> 20);
+    for (option, default) in [
+        (
+            "--timeout",
+            format!("[default: {}s]", number("timeout_ms") / 1000),
+        ),
+        ("--memory", mib("memory_bytes")),
+        ("--payload", mib("payload_bytes")),
+        ("--host-call-bytes", mib("host_call_bytes")),
+        ("--handles", format!("[default: {}]", number("handles"))),
+        (
+            "--open-files",
+            format!("[default: {}]", number("open_files")),
+        ),
+        ("--output", mib("output_bytes")),
+        ("--output-rate", mib("output_bytes_per_second")),
+    ] {
+        let after = help.split(&format!("{option} <")).nth(1).unwrap();
+        let own = after.split(" --").next().unwrap();
+        assert!(own.contains(&default), "{option}: {own}");
+    }
+}

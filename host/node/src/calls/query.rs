@@ -106,12 +106,26 @@ impl Core {
             limit => limit.min(MAX_LISTED),
         };
         let mut calls = Vec::new();
-        for state in job_states(request.state()) {
-            let filter = JobFilter {
-                environment: Some(request.environment.clone()).filter(|name| !name.is_empty()),
+        // Bare components belong to no environment, so they are seen from each.
+        let everywhere = request.environment.is_empty();
+        let environments = [Some(request.environment.clone()), Some(String::new())];
+        let environments = match (everywhere, request.app.is_empty()) {
+            (true, _) => &[None][..],
+            (false, true) => &environments,
+            (false, false) => &environments[..1],
+        };
+        let filters = environments.iter().flat_map(|environment| {
+            let with = |state: &Option<JobState>| JobFilter {
+                environment: environment.clone(),
                 app: Some(request.app.clone()).filter(|name| !name.is_empty()),
                 state: *state,
             };
+            job_states(request.state())
+                .iter()
+                .map(with)
+                .collect::<Vec<_>>()
+        });
+        for filter in filters.collect::<Vec<_>>() {
             let jobs = self.store.jobs().list(filter, limit).await?;
             calls.extend(
                 jobs.iter()
@@ -281,7 +295,10 @@ fn job_states(state: State) -> &'static [Option<JobState>] {
 }
 
 fn wanted(call: &v1::CallInfo, request: &v1::ListCallsRequest) -> bool {
-    (request.environment.is_empty() || environment(&request.environment) == call.environment)
+    let of_environment = request.environment.is_empty()
+        || call.app.is_empty()
+        || environment(&request.environment) == call.environment;
+    of_environment
         && (request.app.is_empty() || request.app == call.app)
         && (request.state() == State::Unspecified || request.state() == call.state())
 }
