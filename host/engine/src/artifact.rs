@@ -23,7 +23,7 @@ pub(crate) use key::{Configuration, Key};
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, FileTimes};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -105,6 +105,7 @@ impl Store {
             .recursive(true)
             .mode(0o700)
             .create(directory)
+            .and_then(|()| close(directory))
             .map_err(|error| Error::io("create", directory, error))?;
         Ok(Self {
             directory: directory.to_owned(),
@@ -235,6 +236,16 @@ impl Stamp {
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         })
     }
+}
+
+/// A directory that others may enter was made by somebody else: what is mapped from here is run.
+fn close(directory: &Path) -> io::Result<()> {
+    let mut permissions = fs::metadata(directory)?.permissions();
+    if permissions.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    permissions.set_mode(0o700);
+    fs::set_permissions(directory, permissions)
 }
 
 /// A name that no other thread or process uses.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use lydian_value::{Digest, Interface};
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,10 +57,18 @@ fn read(path: &Path) -> Option<Interface> {
 /// Whole or not at all: written aside, then renamed.
 fn write(path: &Path, interface: &Interface) -> std::io::Result<()> {
     let directory = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-    fs::create_dir_all(&directory)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)?;
     let json = serde_json::to_vec(interface)?;
     let aside = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = fs::File::create(&aside)?;
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&aside)?;
     file.write_all(blake3::hash(&json).as_bytes())?;
     file.write_all(&json)?;
     drop(file);

@@ -2,6 +2,7 @@
 
 use crate::options::Data;
 use lydian_engine::{Check, CheckStatus};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Less than this and uploads and results will soon fail.
@@ -22,6 +23,32 @@ pub(crate) fn disk(data: &Data) -> Option<Check> {
             detail: format!("cannot be told: {error}"),
             fix: "check that the data directory is there and may be read".into(),
         },
+    })
+}
+
+/// Whether others can get at what the node keeps. It closes its directory when it starts; somebody may open it since.
+pub(crate) fn private(data: &Data) -> Option<Check> {
+    let Data::Directory(path) = data else {
+        return None;
+    };
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    let (status, detail, fix) = match mode & 0o077 {
+        0 => (
+            CheckStatus::Ok,
+            "the data directory is this user's alone",
+            String::new(),
+        ),
+        _ => (
+            CheckStatus::Fail,
+            "other users can enter the data directory",
+            format!("run `chmod 700 {}`", path.display()),
+        ),
+    };
+    Some(Check {
+        name: "data-private",
+        status,
+        detail: detail.into(),
+        fix,
     })
 }
 
@@ -61,6 +88,23 @@ mod tests {
         let full = disk_check(1 << 20);
         assert_eq!(full.status, CheckStatus::Fail);
         assert!(full.fix.contains("LYDIAN_HOME"));
+    }
+
+    /// What functions are given and answer lies there.
+    #[test]
+    fn a_data_directory_that_others_can_enter_fails() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = Data::Directory(directory.path().to_owned());
+        let check = |mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(directory.path(), mode).expect("a mode");
+            private(&data).expect("a check")
+        };
+        assert_eq!(check(0o700).status, CheckStatus::Ok);
+        let open = check(0o750);
+        assert_eq!(open.status, CheckStatus::Fail);
+        assert!(open.fix.starts_with("run `chmod 700 /"), "{open:?}");
+        assert_eq!(private(&Data::Memory), None);
     }
 
     #[test]

@@ -122,6 +122,7 @@ impl Core {
         let look = move || {
             let mut checks = engine.checks();
             checks.extend(checks::disk(&data));
+            checks.extend(checks::private(&data));
             checks
         };
         let checks = tokio::task::spawn_blocking(look).await.unwrap_or_default();

@@ -270,7 +270,9 @@ async fn open(
                 path: path.clone(),
                 source,
             };
-            tokio::fs::create_dir_all(path).await.map_err(failed)?;
+            let mut private = tokio::fs::DirBuilder::new();
+            private.recursive(true).mode(0o700);
+            private.create(path).await.map_err(failed)?;
             Ok((Store::open(path).await?, path.clone()))
         }
         (Data::Memory, Some(directory)) => {

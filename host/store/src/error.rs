@@ -49,6 +49,9 @@ pub enum Error {
     /// The file is a database, but not one of this program.
     #[error("`{path}` is not a lydian database")]
     NotOurs { path: PathBuf },
+    /// Other users can get at what is to be kept from them, and it is not ours to close.
+    #[error("`{path}` is open to other users")]
+    Shared { path: PathBuf },
     #[error("blob `{digest}` is not in the store")]
     BlobNotFound { digest: Digest },
     /// The bytes given for a blob are others than its name says. None of them were kept.
@@ -149,6 +152,9 @@ impl Error {
             Self::DiskFull { .. } => "free space on that file system, or collect unused blobs",
             Self::NewerSchema { .. } => "run a release at least as new as the one that wrote it",
             Self::NotOurs { .. } => "point the data directory at an empty or a lydian directory",
+            Self::Shared { .. } => {
+                "set `LYDIAN_HOME` to a directory of its own that belongs to this user"
+            }
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => {
                 "upload again from the start"
             }

@@ -23,6 +23,7 @@ mod memory;
 mod mesh;
 mod meta;
 mod notify;
+mod private;
 mod sqlite;
 mod store;
 

@@ -10,7 +10,8 @@ use std::path::{Path, absolute};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::blobs::{LiveSet, Swept, create_dir, sync_dir};
+use crate::blobs::{LiveSet, Swept, sync_dir};
+use crate::private::{close_dir, create_dir};
 use crate::{
     BlobStore, Catalog, Clock, DEFAULT_MAX_BLOB_BYTES, DEFAULT_RETENTION, Error, FsBlobs,
     FsBlobsOptions, JobStore, Leases, MemoryBlobs, MemoryStore, MetaStore, Result, SqliteOptions,
@@ -55,7 +56,7 @@ impl Store {
     /// Opens the data directory, creating it if need be. Several processes may have it open.
     ///
     /// # Errors
-    /// [`Error::NewerSchema`], [`Error::NotOurs`], [`Error::CorruptDatabase`], [`Error::DiskFull`].
+    /// [`Error::NewerSchema`], [`Error::NotOurs`], [`Error::CorruptDatabase`], [`Error::DiskFull`], [`Error::Shared`].
     pub async fn open(dir: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(dir, Options::default()).await
     }
@@ -149,13 +150,14 @@ impl Store {
 fn make(dir: &Path) -> Result<()> {
     let dir = absolute(dir).map_err(|error| Error::io("find", dir, error))?;
     if dir.join(DATABASE).exists() {
-        return Ok(());
+        return close_dir(&dir);
     }
     let missing = dir
         .ancestors()
         .take_while(|ancestor| !ancestor.exists())
         .count();
     create_dir(&dir)?;
+    close_dir(&dir)?;
     dir.ancestors()
         .skip(1)
         .take(missing.max(1))

@@ -45,6 +45,16 @@ fn saved_artifact_loads_after_a_restart() {
     assert!(store(&directory).load(&key("b")).is_none());
 }
 
+/// What is mapped is run: nobody else may put a file there, even one that will not be believed.
+#[test]
+fn the_directory_is_closed_to_others() {
+    let directory = TempDir::new().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let _store = store(&directory);
+    let mode = fs::metadata(directory.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
 fn saved_again(directory: &TempDir) -> Stored {
     store(directory).load(&key("a")).unwrap()
 }

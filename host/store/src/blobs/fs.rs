@@ -12,7 +12,7 @@
 //! is answered; so a crash leaves no partial blob and loses no acknowledged one. The locks are the file
 //! system's, so several processes can share the directory.
 
-use std::fs::{self, File, FileTimes, OpenOptions};
+use std::fs::{self, File, FileTimes};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ use lydian_value::Digest;
 
 use super::upload::{FsUpload, Incoming};
 use super::{BlobStore, DEFAULT_MAX_BLOB_BYTES, LiveSet, Swept, Upload};
+use crate::private::{self, close_dir, create_dir};
 use crate::{Error, Result};
 
 #[derive(Debug, Clone)]
@@ -64,6 +65,7 @@ impl FsBlobs {
         ] {
             create_dir(&path)?;
         }
+        close_dir(&dir.root)?;
         Ok(Self(Arc::new(dir)))
     }
 
@@ -237,7 +239,7 @@ impl Dir {
     /// A handle of its own each time: the lock belongs to the handle.
     fn lock_file(&self) -> Result<(File, PathBuf)> {
         let path = self.root.join("lock");
-        let file = OpenOptions::new()
+        let file = private::options()
             .create(true)
             .truncate(false)
             .write(true)
@@ -338,11 +340,6 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
         (Ok(file), Ok(named)) => (file.dev(), file.ino()) == (named.dev(), named.ino()),
         _ => false,
     }
-}
-
-/// Makes a directory, without flushing its name; fine if it exists.
-pub(crate) fn create_dir(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|error| Error::write(path, 0, "create", error))
 }
 
 /// Flushes a directory's names.

@@ -18,8 +18,8 @@ mod memory;
 mod sweep;
 mod upload;
 
+pub(crate) use fs::sync_dir;
 pub use fs::{FsBlobs, FsBlobsOptions};
-pub(crate) use fs::{create_dir, sync_dir};
 pub use memory::MemoryBlobs;
 
 /// No blob may be larger, unless the store is told otherwise: a component that big is a mistake.

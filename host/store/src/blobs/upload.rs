@@ -1,6 +1,6 @@
 //! Bytes on their way into the blob directory: hashed as they come, published at the end.
 
-use std::fs::{self, File, FileTimes, OpenOptions, TryLockError};
+use std::fs::{self, File, FileTimes, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use lydian_value::Digest;
 
 use super::Upload;
 use super::fs::{Dir, blocking, is_at, sync_dir};
+use crate::private;
 use crate::{Error, Result};
 
 /// Bytes read at a time when an interrupted upload is hashed again.
@@ -105,7 +106,7 @@ impl Incoming {
         let io = |error| Error::write(&path, size, "open", error);
         let deadline = Instant::now() + HAND_OVER;
         let file = loop {
-            let file = OpenOptions::new()
+            let file = private::options()
                 .create(true)
                 .truncate(false)
                 .read(true)
@@ -135,7 +136,7 @@ impl Incoming {
     pub(super) fn temporary(dir: &Arc<Dir>, digest: Digest, size: u64) -> Result<Self> {
         loop {
             let path = dir.temporary(&digest);
-            match OpenOptions::new()
+            match private::options()
                 .create_new(true)
                 .read(true)
                 .write(true)

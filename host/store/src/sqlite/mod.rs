@@ -68,6 +68,7 @@ impl SqliteStore {
     /// [`Error::NewerSchema`], [`Error::NotOurs`], [`Error::CorruptDatabase`], [`Error::DiskFull`].
     pub fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self> {
         let path: Arc<Path> = path.as_ref().into();
+        schema::close_to_others(&path)?;
         let mut connection = schema::connect(&path)?;
         schema::prepare(&mut connection, &path)?;
         let (claims, hub) = (Arc::new(Claims::new()), Arc::new(Hub::new()));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::{Failed, sql_error};
+use crate::private::close_file;
 use crate::{Error, Result};
 
 /// Written to `user_version`. A database with a higher one is refused; lower ones are brought up step by step.
@@ -51,6 +52,20 @@ CREATE INDEX jobs_by_app ON jobs (environment, app, seq);
 CREATE INDEX jobs_ended ON jobs (finished_ms) WHERE finished_ms IS NOT NULL;
 CREATE INDEX jobs_with_blobs ON jobs (seq) WHERE blobs <> x'';
 ";
+
+/// Makes the file its user's alone before SQLite does: it makes its log as open as the database is.
+pub(super) fn close_to_others(path: &Path) -> Result<()> {
+    close_file(path)?;
+    for suffix in ["-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let beside = Path::new(&name);
+        if beside.exists() {
+            close_file(beside)?;
+        }
+    }
+    Ok(())
+}
 
 /// A connection to the file, created if need be.
 pub(super) fn connect(path: &Path) -> Result<Connection> {

@@ -23,4 +23,5 @@ mod leases;
 mod mesh;
 mod meta;
 mod model;
+mod private;
 mod workload;
