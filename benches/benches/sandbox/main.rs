@@ -121,12 +121,17 @@ fn fresh(c: &mut Criterion) {
         });
     }
     group.finish();
-    let mut group = c.benchmark_group("baseline_fresh");
+    baseline_fresh(c, "baseline_fresh", twin::Twin::new);
+    baseline_fresh(c, "lean_fresh", twin::Twin::lean);
+}
+
+fn baseline_fresh(c: &mut Criterion, group: &str, twin: fn(u32, &str) -> twin::Twin) {
+    let mut group = c.benchmark_group(group);
     for (name, wat) in [
         ("square", guests::SQUARE.to_owned()),
         ("heap", guests::heap()),
     ] {
-        let twin = twin::Twin::new(SANDBOXES, &wat);
+        let twin = twin(SANDBOXES, &wat);
         group.bench_function(name, |b| {
             b.iter_custom(|count| {
                 let twin = twin.clone();

@@ -1,4 +1,7 @@
-//! The twin: wasmtime alone, set up as fast as it goes, with a pool of the same size and no limits at all.
+//! The twins: wasmtime alone, with a pool of the same size and no limits at all.
+//!
+//! One is set up as wasmtime comes, with support for the component model's async; the other without it, which is as fast as
+//! wasmtime goes, and what the engine does for components that use none.
 
 use std::sync::Arc;
 use wasmtime::component::{
@@ -20,7 +23,18 @@ struct Inner {
 impl Twin {
     /// The component's only function.
     pub fn new(sandboxes: u32, wat: &str) -> Twin {
-        let engine = Engine::new(&config(sandboxes)).unwrap();
+        Twin::with(config(sandboxes), wat)
+    }
+
+    /// The same without support for async.
+    pub fn lean(sandboxes: u32, wat: &str) -> Twin {
+        let mut config = config(sandboxes);
+        config.concurrency_support(false);
+        Twin::with(config, wat)
+    }
+
+    fn with(config: Config, wat: &str) -> Twin {
+        let engine = Engine::new(&config).unwrap();
         let component = Component::new(&engine, wat::parse_str(wat).unwrap()).unwrap();
         let name = component
             .component_type()

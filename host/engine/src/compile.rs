@@ -7,7 +7,7 @@
 //! 3. the component failed a moment ago by its own fault: the same answer again;
 //! 4. fetch its bytes, check their digest, [`scan`] them;
 //! 5. wait in line for one of the [`Options::workers`];
-//! 6. compile in a process of its own ([`worker`]), locked in ([`jail`]), killed at its limits ([`process`]);
+//! 6. compile, for the engine that fits it ([`Concurrency`]), in a process of its own ([`worker`]), locked in ([`jail`]), killed at its limits ([`process`]);
 //! 7. store the artifact. A full disk costs the next start its time, not this one.
 //!
 //! Always true: hostile bytes are validated and compiled in a worker only; a worker that nobody waits for is killed; at most
@@ -26,7 +26,7 @@ pub use error::Error;
 use std::fs::File;
 use std::io::PipeWriter;
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::artifact::{self, Configuration, Key, Store, Stored};
 use crate::checks::{Check, CheckStatus};
+use crate::config::{Concurrency, wasmtime_config};
 use crate::scan::{Caps, scan};
 use flight::Flights;
 use process::{Job, Stopped};
@@ -102,6 +103,8 @@ pub(crate) struct Artifact {
     pub(crate) cached: bool,
     /// Bytes of the file.
     pub(crate) bytes: u64,
+    /// The engine it is for.
+    pub(crate) concurrency: Concurrency,
 }
 
 impl Artifact {
@@ -126,7 +129,9 @@ pub(crate) struct Compiler(Arc<Inner>);
 
 struct Inner {
     options: Options,
-    configuration: Configuration,
+    plain: Configuration,
+    /// Known when the first component needs it.
+    concurrent: OnceLock<Result<Configuration, Error>>,
     store: Store,
     /// First come, first served: tokio's semaphore is fair.
     slots: Arc<Semaphore>,
@@ -142,10 +147,18 @@ struct Ready {
     stored: Stored,
     compile_time: Duration,
     cached: bool,
+    concurrency: Concurrency,
+}
+
+/// What a component is compiled for.
+#[derive(Clone, Copy)]
+struct Target {
+    concurrency: Concurrency,
+    configuration: Configuration,
 }
 
 impl Compiler {
-    /// Opens the artifacts below `data_dir`. `engine` decides what they are compiled for.
+    /// Opens the artifacts below `data_dir`. `engine` is the one for components without async.
     ///
     /// # Errors
     /// [`Error::Store`] when the directory cannot be used.
@@ -156,7 +169,8 @@ impl Compiler {
     ) -> Result<Self, Error> {
         debug_assert!(worker::is_linked());
         Ok(Self(Arc::new(Inner {
-            configuration: Configuration::of(engine),
+            plain: Configuration::of(engine),
+            concurrent: OnceLock::new(),
             store: Store::open(&data_dir.join(CACHE_DIRECTORY), options.cache_bytes)?,
             slots: Arc::new(Semaphore::new(options.workers.max(1))),
             flights: Flights::default(),
@@ -186,6 +200,7 @@ impl Compiler {
             compile_time: ready.compile_time,
             cached: ready.cached,
             bytes: ready.stored.bytes,
+            concurrency: ready.concurrency,
         })
     }
 
@@ -197,13 +212,17 @@ impl Compiler {
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let key = Key::new(&component, &self.0.configuration);
-        if let Some(stored) = self.load(key).await? {
-            return Ok(Arc::new(Ready {
-                stored,
-                compile_time: Duration::ZERO,
-                cached: true,
-            }));
+        for concurrency in [Concurrency::Off, Concurrency::On] {
+            let target = self.0.target(concurrency)?;
+            let key = Key::new(&component, &target.configuration);
+            if let Some(stored) = self.load(key).await? {
+                return Ok(Arc::new(Ready {
+                    stored,
+                    compile_time: Duration::ZERO,
+                    cached: true,
+                    concurrency,
+                }));
+            }
         }
         if let Some(error) = self.0.flights.recent_failure(component) {
             return Err(error);
@@ -212,7 +231,7 @@ impl Compiler {
             component,
             source: Arc::new(error),
         })?;
-        let answer = self.compile(component, key, bytes).await;
+        let answer = self.compile(component, bytes).await;
         if let Err(error) = &answer
             && error.is_components_fault()
         {
@@ -229,16 +248,35 @@ impl Compiler {
         off_thread_if_large(bytes, move || inner.store.load(&key)).await
     }
 
-    async fn compile(&self, component: Digest, key: Key, bytes: Bytes) -> Answer {
+    async fn compile(&self, component: Digest, bytes: Bytes) -> Answer {
         let inner = Arc::clone(&self.0);
         let size = bytes.len() as u64;
-        let bytes = off_thread_if_large(size, move || inner.check(component, bytes)).await??;
+        let checked = off_thread_if_large(size, move || inner.check(component, bytes));
+        let (bytes, concurrency) = checked.await??;
+        let answer = self.compile_for(concurrency, component, &bytes).await;
+        match answer {
+            // The scan does not look into types; validation does, before anything is compiled.
+            Err(error) if concurrency == Concurrency::Off && error.asks_for_async() => {
+                self.compile_for(Concurrency::On, component, &bytes).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn compile_for(
+        &self,
+        concurrency: Concurrency,
+        component: Digest,
+        bytes: &Bytes,
+    ) -> Answer {
+        let target = self.0.target(concurrency)?;
+        let key = Key::new(&component, &target.configuration);
         // Never closed, so this cannot fail; a node that shuts down drops the future instead.
         let slot = Arc::clone(&self.0.slots)
             .acquire_owned()
             .await
             .map_err(|_| not_started(ended_early()))?;
-        let (answer, cancel) = self.start(key, bytes, slot)?;
+        let (answer, cancel) = self.start(target, key, bytes.clone(), slot)?;
         let answer = answer.await.map_err(|_| not_started(ended_early()))?;
         drop(cancel);
         answer
@@ -247,6 +285,7 @@ impl Compiler {
     /// Starts a worker on a thread of its own. Closing the pipe kills it.
     fn start(
         &self,
+        target: Target,
         key: Key,
         bytes: Bytes,
         slot: OwnedSemaphorePermit,
@@ -256,7 +295,7 @@ impl Compiler {
         let inner = Arc::clone(&self.0);
         let run = move || {
             let started = Instant::now();
-            let job = inner.job(Task::Compile, &bytes, &cancelled);
+            let job = inner.job(Task::Compile, target, &bytes, &cancelled);
             let worker = match process::run(&job) {
                 Ok(done) => {
                     inner.warn_once(&done.unfiltered);
@@ -267,6 +306,7 @@ impl Compiler {
                             stored,
                             compile_time,
                             cached: false,
+                            concurrency: target.concurrency,
                         })
                     });
                     // Whoever waited may have left by now.
@@ -296,12 +336,16 @@ impl Compiler {
     /// Whether this machine can lock compile workers in, for `lydian doctor`. Blocks for as long as a worker takes to start.
     pub(crate) fn check(&self) -> Check {
         let inner = &self.0;
+        let target = Target {
+            concurrency: Concurrency::Off,
+            configuration: inner.plain,
+        };
         let heard = std::io::pipe()
             .map_err(|error| Stopped::Failed(not_started(error)))
             .and_then(|(cancelled, _open)| {
                 let job = Job {
                     timeout: GREETING_TIMEOUT,
-                    ..inner.job(Task::Compile, &[], &cancelled)
+                    ..inner.job(Task::Compile, target, &[], &cancelled)
                 };
                 process::greet(&job)
             });
@@ -336,16 +380,29 @@ impl Compiler {
 }
 
 impl Inner {
+    fn target(&self, concurrency: Concurrency) -> Result<Target, Error> {
+        let configuration = match concurrency {
+            Concurrency::Off => self.plain,
+            Concurrency::On => self.concurrent.get_or_init(concurrent).clone()?,
+        };
+        Ok(Target {
+            concurrency,
+            configuration,
+        })
+    }
+
     fn job<'a>(
         &self,
         task: Task,
+        target: Target,
         payload: &'a [u8],
         cancelled: &'a std::io::PipeReader,
     ) -> Job<'a> {
         Job {
             task,
             payload,
-            configuration: self.configuration,
+            configuration: target.configuration,
+            concurrency: target.concurrency,
             memory_bytes: self.options.memory_bytes,
             artifact_bytes: self.options.caps.component_bytes.saturating_mul(GROWTH),
             timeout: self.options.timeout,
@@ -362,7 +419,8 @@ impl Inner {
         }
     }
 
-    fn check(&self, component: Digest, bytes: Bytes) -> Result<Bytes, Error> {
+    /// The bytes, if they are worth compiling, and for which engine.
+    fn check(&self, component: Digest, bytes: Bytes) -> Result<(Bytes, Concurrency), Error> {
         let found = Digest::of(&bytes);
         if found != component {
             return Err(Error::WrongDigest {
@@ -370,8 +428,11 @@ impl Inner {
                 found,
             });
         }
-        scan(&bytes, &self.options.caps)?;
-        Ok(bytes)
+        let concurrency = match scan(&bytes, &self.options.caps)?.concurrent {
+            true => Concurrency::On,
+            false => Concurrency::Off,
+        };
+        Ok((bytes, concurrency))
     }
 
     /// Stores an artifact, or keeps it in memory for this process when the disk does not take it.
@@ -385,6 +446,14 @@ impl Inner {
             }
         }
     }
+}
+
+/// The configuration of concurrent components. Their engine is the larger half of a start, so this one has no pool.
+fn concurrent() -> Result<Configuration, Error> {
+    let config = wasmtime_config(Concurrency::On, None);
+    wasmtime::Engine::new(&config)
+        .map(|engine| Configuration::of(&engine))
+        .map_err(|error| not_started(std::io::Error::other(error)))
 }
 
 /// Runs work that takes time in proportion to some bytes: here when they are few, since a first call waits for it; else on a

@@ -8,6 +8,7 @@ use crate::codec::{MAX_DEPTH, MAX_FLAT_ASYNC, Plan};
 use crate::compile::Artifact;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::host::Host;
 use crate::imports;
 use crate::interface;
 use crate::outcome::Start;
@@ -47,6 +48,7 @@ pub(crate) struct Loaded {
     interface: Interface,
     exports: Vec<Export>,
     pub(crate) pre: InstancePre<Ctx>,
+    pub(crate) host: Arc<Host>,
     /// Slots of the pool that one sandbox takes.
     pub(crate) slots: u32,
 }
@@ -276,14 +278,11 @@ fn link(
         component: digest,
         reason: format!("{error:#}"),
     };
-    let component = artifact.load(&engine.0.wasmtime).map_err(refused)?;
-    let pre = engine
-        .0
-        .linker
-        .instantiate_pre(&component)
-        .map_err(|error| {
-            imports::missing(digest, &interface.imports).unwrap_or_else(|| refused(error))
-        })?;
+    let host = engine.0.hosts.get(artifact.concurrency, &engine.0.ticker)?;
+    let component = artifact.load(&host.wasmtime).map_err(refused)?;
+    let pre = host.linker.instantiate_pre(&component).map_err(|error| {
+        imports::missing(digest, &interface.imports).unwrap_or_else(|| refused(error))
+    })?;
     let exports = interface
         .functions
         .iter()
@@ -316,6 +315,7 @@ fn link(
         interface,
         exports,
         pre,
+        host,
         slots,
     }))
 }

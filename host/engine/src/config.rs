@@ -1,7 +1,10 @@
 //! The one wasmtime configuration of the platform.
 //!
-//! Used twice: by the engine that runs guests, over its pool, and by the compile worker, without one. What
+//! Used twice: by the engines that run guests, over their pools, and by the compile worker, without one. What
 //! decides whether an artifact fits (features, tunables, CPU flags) is set in [`shared`], so the two agree.
+//!
+//! It comes in two forms, [`Concurrency`]: most components never use the component model's async, and without the
+//! machinery for it (a task, a thread and a worker fiber per call) a sandbox costs half.
 //!
 //! Off, because no guest needs it or because it widens what a guest can reach: threads and shared memory, 64-bit
 //! memories, garbage collection and exceptions, stack switching, core dumps, Winch. What
@@ -35,9 +38,16 @@ pub(crate) const TABLE_ELEMENTS: usize = 100_000;
 /// Bookkeeping of one component instance and its core instances, at most.
 const INSTANCE_BYTES: usize = 4 << 20;
 
-/// The configuration of the engine that runs guests (`Some`), or of the compile worker (`None`), which needs no pool.
-pub(crate) fn wasmtime_config(pool: Option<&Pool>) -> Config {
-    let mut config = shared();
+/// Whether a component may use the component model's async: async functions, streams, futures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Concurrency {
+    Off,
+    On,
+}
+
+/// The configuration of an engine that runs guests (`Some`), or of the compile worker (`None`), which needs no pool.
+pub(crate) fn wasmtime_config(concurrency: Concurrency, pool: Option<&Pool>) -> Config {
+    let mut config = shared(concurrency == Concurrency::On);
     if let Some(pool) = pool {
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(pool)));
     }
@@ -45,17 +55,17 @@ pub(crate) fn wasmtime_config(pool: Option<&Pool>) -> Config {
 }
 
 /// Everything that an artifact depends on.
-fn shared() -> Config {
+fn shared(concurrent: bool) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
-        .wasm_component_model_async(true)
-        .wasm_component_model_error_context(true)
+        .wasm_component_model_async(concurrent)
+        .wasm_component_model_error_context(concurrent)
         .wasm_component_model_map(true)
         .wasm_component_model_fixed_length_lists(true)
         .wasm_memory64(false)
         .shared_memory(false)
-        .concurrency_support(true)
+        .concurrency_support(concurrent)
         .epoch_interruption(true)
         .consume_fuel(false)
         .cranelift_opt_level(OptLevel::Speed)

@@ -4,14 +4,12 @@ use crate::cache::Cache;
 use crate::checks::Check;
 use crate::compile::{self, Compiler};
 use crate::component::Component;
-use crate::config::wasmtime_config;
 use crate::error::Error;
+use crate::host::{Hosts, start};
 use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::pool::{Pool, PoolOptions};
-use crate::sandbox::Ctx;
 use crate::ticker::Ticker;
-use crate::wasi;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use lydian_value::Digest;
@@ -66,19 +64,17 @@ impl Options {
 pub struct Engine(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) wasmtime: wasmtime::Engine,
-    pub(crate) linker: wasmtime::component::Linker<Ctx>,
+    pub(crate) hosts: Hosts,
     pub(crate) compiler: Compiler,
     pub(crate) cache: Cache,
     pub(crate) limits: Limits,
-    pub(crate) slots: Arc<Semaphore>,
     pub(crate) payload: Arc<Semaphore>,
     pub(crate) payload_permits: u32,
     pub(crate) ticker: Ticker,
     pub(crate) counters: Arc<Counters>,
     pub(crate) data_dir: PathBuf,
     machine: Machine,
-    pub(crate) pool: Pool,
+    pool: Pool,
     /// `None` only while it is being shut down.
     runtime: Option<Runtime>,
 }
@@ -95,7 +91,7 @@ pub(crate) struct Counters {
 pub struct Stats {
     /// Sandboxes alive now.
     pub sandboxes_live: usize,
-    /// Sandboxes there may be.
+    /// Sandboxes there may be; those of concurrent components have a smaller pool beside it.
     pub sandboxes_max: usize,
     /// Calls that got a sandbox, since the start.
     pub calls_total: u64,
@@ -123,12 +119,10 @@ impl Engine {
     /// is slower.
     pub fn new(options: Options) -> Result<Engine, Error> {
         let machine = Machine::read();
-        let (wasmtime, pool) = reserve(&options.pool, &machine)?;
-        let linker = wasi::link(&wasmtime)
-            .map_err(|error| start("its host functions", "report this", error))?;
-        let compiler = Compiler::new(&options.data_dir, &wasmtime, options.compile)?;
-        let ticker = Ticker::start(&wasmtime)
+        let ticker = Ticker::start()
             .map_err(|error| start("its clock thread", "allow more threads", error))?;
+        let (hosts, pool) = Hosts::reserve(&options.pool, &machine, &ticker)?;
+        let compiler = Compiler::new(&options.data_dir, hosts.plain(), options.compile)?;
         let payload =
             options.payload_bytes.unwrap_or(machine.memory_bytes / 4) / PAYLOAD_PERMIT_BYTES as u64;
         let payload = u32::try_from(payload)
@@ -137,11 +131,10 @@ impl Engine {
         let runtime = sandbox_runtime(options.threads)
             .map_err(|error| start("its threads", "allow more threads", error))?;
         Ok(Engine(Arc::new(Inner {
-            linker,
+            hosts,
             compiler,
             cache: Cache::new(options.max_components),
             limits: options.limits,
-            slots: Arc::new(Semaphore::new(pool.sandboxes as usize)),
             payload: Arc::new(Semaphore::new(payload as usize)),
             payload_permits: payload,
             ticker,
@@ -150,7 +143,6 @@ impl Engine {
             machine,
             pool,
             runtime: Some(runtime),
-            wasmtime,
         })))
     }
 
@@ -212,45 +204,6 @@ impl Drop for Inner {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
-    }
-}
-
-/// Builds the wasmtime engine over the largest pool that the machine gives, if no size was asked for.
-fn reserve(options: &PoolOptions, machine: &Machine) -> Result<(wasmtime::Engine, Pool), Error> {
-    let mut options = options.clone();
-    let fixed = options.max_sandboxes.is_some();
-    loop {
-        let pool = Pool::new(&options, machine);
-        match wasmtime::Engine::new(&wasmtime_config(Some(&pool))) {
-            Ok(engine) => return Ok((engine, pool)),
-            Err(_) if !fixed && pool.sandboxes > Pool::FEWEST => {
-                options.max_sandboxes = Some((pool.sandboxes / 2).max(Pool::FEWEST));
-            }
-            Err(error) => {
-                let what = format!(
-                    "a pool of {} sandboxes ({} GiB of address space)",
-                    pool.sandboxes,
-                    pool.address_space_gib()
-                );
-                return Err(start(
-                    &what,
-                    "raise `ulimit -v` and `vm.max_map_count`, or ask for fewer sandboxes",
-                    error,
-                ));
-            }
-        }
-    }
-}
-
-fn start(
-    what: &str,
-    hint: &str,
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> Error {
-    Error::Start {
-        what: what.to_owned(),
-        hint: hint.to_owned(),
-        source: error.into().into(),
     }
 }
 

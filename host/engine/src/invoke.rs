@@ -10,7 +10,7 @@
 //! that did not end by itself is dropped, never used again.
 
 use crate::codec::{self, Args, Batch};
-use crate::component::Function;
+use crate::component::{Function, Loaded};
 use crate::current::{self, Current, WrongAbi};
 use crate::engine::{AbortOnDrop, Counters, Engine, PAYLOAD_PERMIT_BYTES, on_sandbox_thread};
 use crate::grants::Grants;
@@ -158,8 +158,10 @@ impl Engine {
         if call.invocation.args.len() as u64 > call.limits.payload_bytes {
             return Err(call.at_limit(LimitHit::Arguments));
         }
-        let slots = call.invocation.function.loaded().slots;
-        let take = self.take(slots, call.invocation.args.len());
+        let take = self.take(
+            call.invocation.function.loaded(),
+            call.invocation.args.len(),
+        );
         let taken = tokio::select! {
             biased;
             taken = take => taken,
@@ -173,7 +175,7 @@ impl Engine {
     /// First the bytes, then the slots, in this order everywhere, so that two callers never wait for each other.
     async fn take(
         &self,
-        slots: u32,
+        component: &Loaded,
         bytes: usize,
     ) -> Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)> {
         let permits = u32::try_from(bytes / PAYLOAD_PERMIT_BYTES)
@@ -190,9 +192,10 @@ impl Engine {
                     .ok()?,
             ),
         };
-        let slots = slots.min(self.0.pool.sandboxes);
+        let host = &component.host;
+        let slots = component.slots.min(host.places);
         Some((
-            self.0.slots.clone().acquire_many_owned(slots).await.ok()?,
+            host.slots.clone().acquire_many_owned(slots).await.ok()?,
             payload,
         ))
     }
@@ -209,10 +212,6 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
     fn new(
         engine: &Engine,
         slots: OwnedSemaphorePermit,
@@ -271,13 +270,13 @@ impl Call {
         limit::at_limit(self.name(), &self.limits, hit)
     }
 
-    pub(crate) fn store(&self, engine: &Engine) -> Store<Ctx> {
+    pub(crate) fn store(&self) -> Store<Ctx> {
         let ctx = Ctx::new(
             self.limits,
             self.invocation.grants.clone(),
             self.invocation.output.clone(),
         );
-        sandbox::store(&engine.0.wasmtime, ctx)
+        sandbox::store(&self.invocation.function.loaded().host.wasmtime, ctx)
     }
 
     pub(crate) fn current(&self) -> Box<Current> {
@@ -290,7 +289,7 @@ impl Call {
         let engine = admitted.engine.clone();
         let deadline = Instant::now() + self.limits.timeout;
         loop {
-            let mut store = self.store(&engine);
+            let mut store = self.store();
             let mut usage = self.usage;
             let call = body(&mut store, &self, &mut usage);
             let (end, current) =
@@ -324,11 +323,11 @@ impl Call {
         answer: oneshot::Sender<Answer>,
         done: oneshot::Sender<Finished>,
     ) {
-        let engine = admitted.engine.clone();
+        let _held = admitted;
         let deadline = Instant::now() + self.limits.timeout;
         let mut answer = Some(answer);
         loop {
-            let mut store = self.store(&engine);
+            let mut store = self.store();
             let mut usage = self.usage;
             let call = streaming_body(&mut store, &self, &mut usage, &mut answer);
             let (end, current) =

@@ -23,6 +23,7 @@ mod egress;
 mod engine;
 mod error;
 mod grants;
+mod host;
 mod imports;
 mod interface;
 mod invoke;

@@ -2,6 +2,7 @@
 //!
 //! The rest is wasmtime's, which asks [`Egress`] about every address that a socket is used with.
 
+use crate::config::Concurrency;
 use crate::egress::Egress;
 use crate::limit::LimitHit;
 use crate::sandbox::Ctx;
@@ -18,11 +19,14 @@ use wasmtime_wasi::p3::bindings::sockets as p3;
 use wasmtime_wasi::sockets::{TcpSocket, UdpSocket, WasiSocketsCtxView, WasiSocketsView};
 
 /// Replaces wasmtime's own; the linker must allow that.
-pub(crate) fn link(linker: &mut Linker<Ctx>) -> Result<()> {
+pub(crate) fn link(linker: &mut Linker<Ctx>, concurrency: Concurrency) -> Result<()> {
     p2::ip_name_lookup::add_to_linker::<Ctx, Network>(linker, Sockets::of)?;
     p2::tcp_create_socket::add_to_linker::<Ctx, Network>(linker, Sockets::of)?;
     p2::udp_create_socket::add_to_linker::<Ctx, Network>(linker, Sockets::of)?;
-    p3::ip_name_lookup::add_to_linker::<Ctx, Network>(linker, Sockets::of)
+    if concurrency == Concurrency::On {
+        p3::ip_name_lookup::add_to_linker::<Ctx, Network>(linker, Sockets::of)?;
+    }
+    Ok(())
 }
 
 struct Network;

@@ -30,16 +30,20 @@ impl PoolOptions {
 const MOST_SANDBOXES: u64 = 10_000;
 /// Fewer than this is no node.
 const FEWEST_SANDBOXES: u64 = 16;
-/// Mappings a live sandbox takes: two for its stack, up to four for its memory.
-const MAPPINGS_PER_SANDBOX: u64 = 6;
+/// Mappings a live sandbox takes: two for its stack, up to three for its memory.
+const MAPPINGS_PER_SANDBOX: u64 = 5;
+/// The pool of concurrent components has this part of the other one's sandboxes, on top of them.
+const CONCURRENT_PART: u32 = 8;
 /// Mappings left to the rest of the process: libraries, heaps, artifacts, thread stacks.
 const MAPPINGS_RESERVED: u64 = 4_096;
 /// What a live, idle sandbox keeps resident (33 KiB measured), doubled for what it does not share.
 const RESIDENT_BYTES_PER_SANDBOX: u64 = 64 << 10;
 /// Address space of one slot: memory and guard, stack, tables.
 const ADDRESS_SPACE_PER_SANDBOX: u64 = (4 << 30) + (40 << 20);
-/// Two thirds of what a process has on x86-64 and most of AArch64, 47 bits.
-const ADDRESS_SPACE: u64 = 85 << 40;
+/// Half of what a process has on x86-64 and most of AArch64, 47 bits; the second pool takes an eighth of that.
+const ADDRESS_SPACE: u64 = 64 << 40;
+/// Slots that keep the mapping of what they last ran, at most.
+const WARM_SLOTS: u32 = 256;
 /// Tables in a slot. A Rust component for WASI 0.2 has two to four.
 pub(crate) const TABLES_PER_SLOT: u32 = 4;
 
@@ -77,14 +81,31 @@ impl Pool {
             instances_per_sandbox: 32,
             memories: sandboxes,
             tables: sandboxes.saturating_mul(TABLES_PER_SLOT),
-            // An asynchronous guest has a stack per suspended task; few are, and a stack is two mappings.
-            stacks: sandboxes.saturating_add(sandboxes / 8 + 8),
-            warm_slots: sandboxes.min(256),
+            // One runs at a time in a sandbox; some to spare while one is being put back.
+            stacks: sandboxes.saturating_add(8),
+            warm_slots: sandboxes.min(WARM_SLOTS),
             pagemap_scan,
             // Without the scan the kernel is told to drop every page, which costs faults but never copies clean ones.
             keep_resident_bytes: if pagemap_scan { 1 << 20 } else { 0 },
             table_keep_resident_bytes: if pagemap_scan { 64 << 10 } else { 0 },
             stack_keep_resident_bytes: 16 << 10,
+        }
+    }
+
+    /// The pool of concurrent components: as large when a size was asked for, else a part of this one.
+    pub(crate) fn concurrent(&self, options: &PoolOptions) -> Pool {
+        let sandboxes = match options.max_sandboxes {
+            Some(_) => self.sandboxes,
+            None => (self.sandboxes / CONCURRENT_PART).max(Pool::FEWEST),
+        };
+        Pool {
+            memories: sandboxes,
+            tables: sandboxes.saturating_mul(TABLES_PER_SLOT),
+            // Each call has a fiber of its own besides those of its tasks.
+            stacks: sandboxes.saturating_mul(2).saturating_add(8),
+            warm_slots: sandboxes.min(WARM_SLOTS),
+            sandboxes,
+            ..self.clone()
         }
     }
 
@@ -132,9 +153,8 @@ impl Pool {
     }
 
     fn map_check(&self, machine: &Machine) -> Check {
-        let wanted = MOST_SANDBOXES * MAPPINGS_PER_SANDBOX + MAPPINGS_RESERVED;
-        let enough = u64::from(self.sandboxes) * MAPPINGS_PER_SANDBOX + MAPPINGS_RESERVED
-            <= machine.max_map_count;
+        let wanted = MOST_SANDBOXES * 9 / 8 * MAPPINGS_PER_SANDBOX + MAPPINGS_RESERVED;
+        let enough = u64::from(self.sandboxes) <= fitting_maps(machine);
         let count = machine.max_map_count;
         Check {
             name: "max-map-count",
@@ -225,7 +245,8 @@ fn fitting(machine: &Machine) -> u32 {
 }
 
 fn fitting_maps(machine: &Machine) -> u64 {
-    machine.max_map_count.saturating_sub(MAPPINGS_RESERVED) / MAPPINGS_PER_SANDBOX
+    let mappings = machine.max_map_count.saturating_sub(MAPPINGS_RESERVED);
+    mappings / MAPPINGS_PER_SANDBOX * 8 / 9
 }
 
 #[cfg(test)]
@@ -271,7 +292,7 @@ mod tests {
             max_map_count: 16_384,
             ..machine()
         };
-        assert_eq!(sized(&few).sandboxes, (16_384 - 4_096) / 6);
+        assert_eq!(sized(&few).sandboxes, (16_384 - 4_096) / 5 * 8 / 9);
         let check = Pool::new(&PoolOptions::sized(10_000), &few).map_check(&few);
         assert_eq!(check.status, CheckStatus::Warn);
         assert!(check.fix.contains("vm.max_map_count"));

@@ -179,10 +179,10 @@ impl Keeper {
     async fn serve(
         mut inbox: mpsc::Receiver<Request>,
         mut call: Call,
-        admitted: Admitted,
+        _admitted: Admitted,
         opened: oneshot::Sender<Result<(), Failure>>,
     ) {
-        let mut store = call.store(admitted.engine());
+        let mut store = call.store();
         let started = Instant::now();
         let pre = call.invocation.function.loaded().clone();
         let start = sandbox::instantiate(&mut store, &pre.pre);

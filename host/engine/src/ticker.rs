@@ -1,5 +1,6 @@
-//! The clock of CPU time: one thread that advances the engine's epoch, and sleeps while no guest runs.
+//! The clock of CPU time: one thread that advances the epoch of the engines, and sleeps while no guest runs.
 
+use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,28 +19,36 @@ pub(crate) struct Ticker {
     thread: Thread,
 }
 
+/// Locked by the thread once per tick, and by whoever adds an engine.
+type Engines = Mutex<Vec<wasmtime::EngineWeak>>;
+
 #[derive(Default)]
 struct Shared {
     guests: AtomicUsize,
     asleep: AtomicBool,
     stop: AtomicBool,
+    engines: Engines,
 }
 
 /// A guest that may run; the clock ticks while there is one.
 pub(crate) struct Running(Arc<Shared>);
 
 impl Ticker {
-    pub(crate) fn start(engine: &wasmtime::Engine) -> io::Result<Ticker> {
+    pub(crate) fn start() -> io::Result<Ticker> {
         let shared = Arc::new(Shared::default());
         let ticks = shared.clone();
-        let engine = engine.weak();
         let thread = thread::Builder::new()
             .name("lydian-ticker".to_owned())
-            .spawn(move || run(&ticks, &engine))?;
+            .spawn(move || run(&ticks))?;
         Ok(Ticker {
             shared,
             thread: thread.thread().clone(),
         })
+    }
+
+    /// Advances the epoch of this engine as well, for as long as it lives.
+    pub(crate) fn tick(&self, engine: &wasmtime::Engine) {
+        self.shared.engines.lock().push(engine.weak());
     }
 
     /// Keeps the clock ticking until the answer is dropped.
@@ -68,14 +77,15 @@ impl Drop for Ticker {
     }
 }
 
-fn run(shared: &Shared, engine: &wasmtime::EngineWeak) {
+fn run(shared: &Shared) {
     let mut idle = 0;
     while !shared.stop.load(Ordering::SeqCst) {
         thread::sleep(TICK);
-        let Some(engine) = engine.upgrade() else {
-            return;
-        };
-        engine.increment_epoch();
+        for engine in shared.engines.lock().iter() {
+            if let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+            }
+        }
         idle = if shared.guests.load(Ordering::SeqCst) == 0 {
             idle + 1
         } else {

@@ -1,9 +1,10 @@
 //! WASI 0.2 and 0.3, wired to a sandbox's limits and grants.
 //!
-//! One linker per engine, built once. Nothing of the host is inherited: no environment, no arguments, no files, no standard
+//! One linker per engine, built once. WASI 0.3 is all async, so only the engine for concurrent components has it. Nothing of the host is inherited: no environment, no arguments, no files, no standard
 //! input. Two things differ from wasmtime's own wiring: names are looked up through [`Egress`], and sockets count against
 //! `open_files`.
 
+use crate::config::Concurrency;
 use crate::egress::Egress;
 use crate::grants::Grants;
 use crate::limits::Limits;
@@ -23,14 +24,16 @@ const MAX_RANDOM_BYTES: u64 = 1 << 20;
 const CLOCK_RESOLUTION: Duration = Duration::from_micros(1);
 
 /// Links everything a guest may import. What it was not granted answers so when it is used.
-pub(crate) fn link(engine: &wasmtime::Engine) -> Result<Linker<Ctx>> {
+pub(crate) fn link(engine: &wasmtime::Engine, concurrency: Concurrency) -> Result<Linker<Ctx>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    if concurrency == Concurrency::On {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    }
     linker.allow_shadowing(true);
-    network::link(&mut linker)?;
+    network::link(&mut linker, concurrency)?;
     linker.allow_shadowing(false);
     Ok(linker)
 }

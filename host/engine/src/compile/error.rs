@@ -81,6 +81,12 @@ impl Error {
         }
     }
 
+    /// Whether it was refused only for using async, which the other engine allows.
+    pub(crate) fn asks_for_async(&self) -> bool {
+        const FEATURES: [&str; 2] = ["component model async", "component model error-context"];
+        matches!(self, Self::Invalid { message } if FEATURES.iter().any(|feature| message.contains(feature)))
+    }
+
     /// Whether the component itself is at fault, so that trying again soon can only fail again.
     #[must_use]
     pub fn is_components_fault(&self) -> bool {

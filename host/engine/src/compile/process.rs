@@ -16,6 +16,7 @@ use super::protocol::{
     Confinement, ENVIRONMENT, Incoming, PROGRAM_NAME, Request, Tag, Task, receive,
 };
 use crate::artifact::Configuration;
+use crate::config::Concurrency;
 
 /// The program itself, even when its file was replaced by an update.
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -43,6 +44,7 @@ pub(super) struct Job<'a> {
     pub(super) task: Task,
     pub(super) payload: &'a [u8],
     pub(super) configuration: Configuration,
+    pub(super) concurrency: Concurrency,
     pub(super) memory_bytes: u64,
     /// Native code it may answer with.
     pub(super) artifact_bytes: u64,
@@ -135,6 +137,7 @@ impl Worker {
                 .saturating_mul(threads),
             threads,
             parent: std::process::id(),
+            concurrency: job.concurrency,
         };
         // No `pre_exec`: without it the child is made by `posix_spawn`, which does not copy the engine's page tables.
         Command::new(THIS_PROGRAM)

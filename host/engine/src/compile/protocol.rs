@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use crate::artifact::Configuration;
+use crate::config::Concurrency;
 
 /// Makes the program a worker instead of running `main`; its value is a [`Confinement`].
 pub(super) const ENVIRONMENT: &str = "LYDIAN_COMPILE_WORKER";
@@ -27,6 +28,8 @@ pub(super) struct Confinement {
     pub(super) threads: u64,
     /// Process that the worker must not outlive.
     pub(super) parent: u32,
+    /// What it compiles for.
+    pub(super) concurrency: Concurrency,
 }
 
 impl fmt::Display for Confinement {
@@ -36,8 +39,13 @@ impl fmt::Display for Confinement {
             cpu_seconds,
             threads,
             parent,
+            concurrency,
         } = self;
-        write!(f, "{memory_bytes} {cpu_seconds} {threads} {parent}")
+        let concurrent = u8::from(*concurrency == Concurrency::On);
+        write!(
+            f,
+            "{memory_bytes} {cpu_seconds} {threads} {parent} {concurrent}"
+        )
     }
 }
 
@@ -49,8 +57,12 @@ impl FromStr for Confinement {
             .split(' ')
             .filter_map(|number| number.parse().ok())
             .collect();
-        let [memory_bytes, cpu_seconds, threads, parent] = numbers[..] else {
-            return Err("expected four numbers: memory, seconds, threads, parent");
+        let [memory_bytes, cpu_seconds, threads, parent, concurrent] = numbers[..] else {
+            return Err("expected five numbers: memory, seconds, threads, parent, concurrency");
+        };
+        let concurrency = match concurrent {
+            0 => Concurrency::Off,
+            _ => Concurrency::On,
         };
         let parent = u32::try_from(parent).map_err(|_| "the parent is not a process id")?;
         Ok(Self {
@@ -58,6 +70,7 @@ impl FromStr for Confinement {
             cpu_seconds,
             threads,
             parent,
+            concurrency,
         })
     }
 }
@@ -226,6 +239,7 @@ mod tests {
             cpu_seconds: 7,
             threads: 3,
             parent: 4_000_000,
+            concurrency: Concurrency::On,
         };
         assert_eq!(confinement.to_string().parse(), Ok(confinement));
         assert!("1 2 3".parse::<Confinement>().is_err());

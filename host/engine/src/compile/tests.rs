@@ -15,7 +15,7 @@ struct Bench {
 }
 
 fn bench(adjust: impl FnOnce(&mut Options)) -> Bench {
-    let engine = wasmtime::Engine::new(&crate::config::wasmtime_config(None)).unwrap();
+    let engine = wasmtime::Engine::new(&wasmtime_config(Concurrency::Off, None)).unwrap();
     let directory = TempDir::new().unwrap();
     let mut options = Options {
         workers: 2,
@@ -49,12 +49,12 @@ impl Bench {
 
     fn attempt(&self, name: &str) -> Result<Vec<u8>, Error> {
         let (cancelled, _open) = std::io::pipe().unwrap();
-        match process::run(
-            &self
-                .compiler
-                .0
-                .job(Task::Attempt, name.as_bytes(), &cancelled),
-        ) {
+        match process::run(&self.compiler.0.job(
+            Task::Attempt,
+            self.compiler.0.target(Concurrency::Off).unwrap(),
+            name.as_bytes(),
+            &cancelled,
+        )) {
             Ok(done) => Ok(done.artifact),
             Err(Stopped::Failed(error)) => Err(error),
             Err(Stopped::Cancelled) => panic!("nobody cancelled"),
@@ -420,10 +420,12 @@ async fn damaged_artifact_is_compiled_again() {
 /// Gets a worker spinning and gives its process id; it lives as long as this thread.
 fn spinning(bench: &Bench) -> rustix::process::Pid {
     let (cancelled, _open) = std::io::pipe().unwrap();
-    let job = bench
-        .compiler
-        .0
-        .job(Task::Attempt, b"burn processor time", &cancelled);
+    let job = bench.compiler.0.job(
+        Task::Attempt,
+        bench.compiler.0.target(Concurrency::Off).unwrap(),
+        b"burn processor time",
+        &cancelled,
+    );
     let pid = i32::try_from(process::abandon(&job)).unwrap();
     rustix::process::Pid::from_raw(pid).unwrap()
 }
@@ -518,4 +520,21 @@ fn worker_does_not_outlive_who_started_it() {
     let bench = bench(|_| {});
     let pid = thread::spawn(move || spinning(&bench)).join().unwrap();
     assert_eq!(reap(pid), Some(libc::SIGKILL));
+}
+
+/// The scan does not look into types, so a component whose only async is there is compiled at the second attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn async_in_a_type_alone_is_found_by_validation() {
+    let bench = bench(|_| {});
+    let compile = async |text: &str| {
+        let bytes = wat::parse_str(text).unwrap();
+        let artifact = bench.compile(&bytes).await.unwrap();
+        let again = bench.compile(&bytes).await.unwrap();
+        assert!(again.cached && again.concurrency == artifact.concurrency);
+        artifact.concurrency
+    };
+    let plain = r#"(component (type (func (result u32))))"#;
+    assert_eq!(compile(plain).await, Concurrency::Off);
+    let typed = r#"(component (type (func async (result u32))))"#;
+    assert_eq!(compile(typed).await, Concurrency::On);
 }

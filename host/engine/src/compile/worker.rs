@@ -51,8 +51,11 @@ fn main(confinement: &OsStr) -> io::Result<()> {
     jail::alone(&confinement)?;
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let engine =
-        wasmtime::Engine::new(&crate::config::wasmtime_config(None)).map_err(io::Error::other)?;
+    let engine = wasmtime::Engine::new(&crate::config::wasmtime_config(
+        confinement.concurrency,
+        None,
+    ))
+    .map_err(io::Error::other)?;
     engine
         .precompile_component(WARM_UP)
         .map_err(io::Error::other)?;

@@ -8,8 +8,9 @@
 
 use lydian_value::{TypeNesting, type_nesting};
 use wasmparser::{
-    BinaryReaderError, Chunk, ComponentAlias, ComponentExternalKind, ComponentInstance,
-    ComponentOuterAliasKind, ComponentTypeRef, Instance, Parser, Payload, SectionLimited,
+    BinaryReaderError, CanonicalFunction, CanonicalOption, Chunk, ComponentAlias,
+    ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, Instance,
+    Parser, Payload, SectionLimited,
 };
 
 use super::{Caps, Error};
@@ -25,6 +26,10 @@ pub struct Totals {
     pub memories: u64,
     /// Tables that are defined, not imported.
     pub tables: u64,
+    /// Whether something in it uses the component model's async, or asks for WASI 0.3, which is built on it.
+    ///
+    /// A hint that is right for what toolchains make: a component whose only async is in a type is not seen.
+    pub concurrent: bool,
 }
 
 impl Totals {
@@ -35,6 +40,7 @@ impl Totals {
             .saturating_add(other.component_instances);
         self.memories = self.memories.saturating_add(other.memories);
         self.tables = self.tables.saturating_add(other.tables);
+        self.concurrent |= other.concurrent;
     }
 }
 
@@ -77,6 +83,7 @@ pub(super) struct Walk<'a> {
     declared: Declared,
     /// The innermost frame is the last; its index is its depth.
     frames: Vec<Frame>,
+    concurrent: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -85,6 +92,7 @@ impl<'a> Walk<'a> {
             caps,
             declared: Declared::default(),
             frames: vec![Frame::new(Parser::new(0), false)],
+            concurrent: false,
         }
     }
 
@@ -100,7 +108,10 @@ impl<'a> Walk<'a> {
             rest = rest.get(consumed..).unwrap_or_default();
             if let Payload::End(_) = payload {
                 if let Some(totals) = self.close() {
-                    return Ok(totals);
+                    return Ok(Totals {
+                        concurrent: self.concurrent,
+                        ..totals
+                    });
                 }
             } else {
                 self.section(bytes, payload)?;
@@ -189,6 +200,7 @@ impl<'a> Walk<'a> {
             Payload::InstanceSection(section) => self.core_instances(section),
             Payload::ComponentInstanceSection(section) => self.component_instances(section),
             Payload::ComponentAliasSection(section) => self.aliases(section),
+            Payload::ComponentCanonicalSection(section) => self.canonical_functions(section),
             Payload::ComponentImportSection(section) => self.component_imports(section),
             Payload::ComponentExportSection(section) => self.component_exports(section),
             // Custom sections, code bodies and the like: their sizes were checked by the parser.
@@ -324,7 +336,10 @@ impl<'a> Walk<'a> {
             self.caps.imports,
         )?;
         for import in section {
-            match import.map_err(|error| malformed(&error))?.ty {
+            let import = import.map_err(|error| malformed(&error))?;
+            let name = import.name.name;
+            self.concurrent |= name.starts_with("wasi:") && name.contains("@0.3");
+            match import.ty {
                 ComponentTypeRef::Module(_) => {
                     self.define(ComponentExternalKind::Module, Totals::default())
                 }
@@ -333,6 +348,26 @@ impl<'a> Walk<'a> {
                 }
                 _ => {}
             }
+        }
+        Ok(())
+    }
+
+    fn canonical_functions(
+        &mut self,
+        section: SectionLimited<'_, CanonicalFunction>,
+    ) -> Result<(), Error> {
+        for function in section {
+            let function = function.map_err(|error| malformed(&error))?;
+            self.concurrent |= match &function {
+                CanonicalFunction::Lift { options, .. }
+                | CanonicalFunction::Lower { options, .. } => {
+                    options.contains(&CanonicalOption::Async)
+                }
+                CanonicalFunction::ResourceNew { .. }
+                | CanonicalFunction::ResourceDrop { .. }
+                | CanonicalFunction::ResourceRep { .. } => false,
+                _ => true,
+            };
         }
         Ok(())
     }

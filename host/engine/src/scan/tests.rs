@@ -27,6 +27,7 @@ fn totals_of_a_component_are_what_one_instance_takes() {
         component_instances: 0,
         memories: 2,
         tables: 2,
+        concurrent: false,
     };
     assert_eq!(default_scan(&bytes), Ok(expected));
 }
@@ -258,6 +259,7 @@ fn aliased_definitions_count_like_the_originals() {
         component_instances: 2,
         memories: 1,
         tables: 0,
+        concurrent: false,
     };
     assert_eq!(default_scan(&bytes), Ok(expected));
 }
@@ -367,4 +369,27 @@ proptest! {
         bytes[place] = value;
         let _ = default_scan(&bytes);
     }
+}
+
+/// What toolchains make is told apart without a second attempt at compiling it.
+#[test]
+fn what_uses_async_is_seen() {
+    let plain = component(
+        r#"(core module $m (func (export "f")))
+           (core instance $i (instantiate $m))
+           (func (export "f") (canon lift (core func $i "f")))"#,
+    );
+    let lifted = component(
+        r#"(core module $m (func (export "f")))
+           (core instance $i (instantiate $m))
+           (core func $done (canon task.return))
+           (func (export "f") async (canon lift (core func $i "f") async))"#,
+    );
+    let importing = component(r#"(import "wasi:clocks/types@0.3.0" (instance))"#);
+    let nested = component(r#"(component (core func $done (canon task.return)))"#);
+    let seen = |bytes: &[u8]| default_scan(bytes).map(|totals| totals.concurrent);
+    assert_eq!(seen(&plain), Ok(false));
+    assert_eq!(seen(&lifted), Ok(true));
+    assert_eq!(seen(&importing), Ok(true));
+    assert_eq!(seen(&nested), Ok(true));
 }

@@ -1,0 +1,135 @@
+//! wasmtime, set up twice: for components that use the component model's async, and for those that do not.
+//!
+//! Most do not, and pay nothing for it: wasmtime's bookkeeping of tasks and threads is half of what a small sandbox costs.
+//! Each host has a pool and slots of its own. The concurrent one is made when the first component needs it.
+
+use crate::config::{Concurrency, wasmtime_config};
+use crate::error::Error;
+use crate::machine::Machine;
+use crate::pool::{Pool, PoolOptions};
+use crate::sandbox::Ctx;
+use crate::ticker::Ticker;
+use crate::wasi;
+use std::sync::{Arc, OnceLock};
+use tokio::sync::Semaphore;
+
+/// One engine of wasmtime, and what is the same for all sandboxes in it.
+pub(crate) struct Host {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) linker: wasmtime::component::Linker<Ctx>,
+    /// Free places of the pool.
+    pub(crate) slots: Arc<Semaphore>,
+    /// All of them.
+    pub(crate) places: u32,
+}
+
+impl Host {
+    fn new(
+        wasmtime: wasmtime::Engine,
+        pool: &Pool,
+        concurrency: Concurrency,
+    ) -> Result<Host, Error> {
+        let linker = wasi::link(&wasmtime, concurrency)
+            .map_err(|error| start("its host functions", "report this", error))?;
+        Ok(Host {
+            linker,
+            slots: Arc::new(Semaphore::new(pool.sandboxes as usize)),
+            places: pool.sandboxes,
+            wasmtime,
+        })
+    }
+}
+
+/// Both hosts of an engine. The concurrent one's failure to start is kept: the machine will not have changed.
+pub(crate) struct Hosts {
+    plain: Arc<Host>,
+    concurrent: OnceLock<Result<Arc<Host>, Error>>,
+    concurrent_pool: Pool,
+}
+
+impl Hosts {
+    /// Reserves the first pool and answers its size.
+    pub(crate) fn reserve(
+        options: &PoolOptions,
+        machine: &Machine,
+        ticker: &Ticker,
+    ) -> Result<(Hosts, Pool), Error> {
+        let (wasmtime, pool) = reserve(options, machine)?;
+        ticker.tick(&wasmtime);
+        let hosts = Hosts {
+            plain: Arc::new(Host::new(wasmtime, &pool, Concurrency::Off)?),
+            concurrent: OnceLock::new(),
+            concurrent_pool: pool.concurrent(options),
+        };
+        Ok((hosts, pool))
+    }
+
+    /// The engine of components without async.
+    pub(crate) fn plain(&self) -> &wasmtime::Engine {
+        &self.plain.wasmtime
+    }
+
+    pub(crate) fn get(
+        &self,
+        concurrency: Concurrency,
+        ticker: &Ticker,
+    ) -> Result<Arc<Host>, Error> {
+        match concurrency {
+            Concurrency::Off => Ok(self.plain.clone()),
+            Concurrency::On => self
+                .concurrent
+                .get_or_init(|| self.make_concurrent(ticker))
+                .clone(),
+        }
+    }
+
+    fn make_concurrent(&self, ticker: &Ticker) -> Result<Arc<Host>, Error> {
+        let pool = &self.concurrent_pool;
+        let wasmtime = wasmtime::Engine::new(&wasmtime_config(Concurrency::On, Some(pool)))
+            .map_err(|error| no_pool(pool, error))?;
+        ticker.tick(&wasmtime);
+        Host::new(wasmtime, pool, Concurrency::On).map(Arc::new)
+    }
+}
+
+/// Builds the wasmtime engine over the largest pool that the machine gives, if no size was asked for.
+fn reserve(options: &PoolOptions, machine: &Machine) -> Result<(wasmtime::Engine, Pool), Error> {
+    let mut options = options.clone();
+    let fixed = options.max_sandboxes.is_some();
+    loop {
+        let pool = Pool::new(&options, machine);
+        match wasmtime::Engine::new(&wasmtime_config(Concurrency::Off, Some(&pool))) {
+            Ok(engine) => return Ok((engine, pool)),
+            Err(_) if !fixed && pool.sandboxes > Pool::FEWEST => {
+                options.max_sandboxes = Some((pool.sandboxes / 2).max(Pool::FEWEST));
+            }
+            Err(error) => return Err(no_pool(&pool, error)),
+        }
+    }
+}
+
+fn no_pool(pool: &Pool, error: wasmtime::Error) -> Error {
+    let what = format!(
+        "a pool of {} sandboxes ({} GiB of address space)",
+        pool.sandboxes,
+        pool.address_space_gib()
+    );
+    start(
+        &what,
+        "raise `ulimit -v` and `vm.max_map_count`, or ask for fewer sandboxes",
+        error,
+    )
+}
+
+/// The engine cannot start.
+pub(crate) fn start(
+    what: &str,
+    hint: &str,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::Start {
+        what: what.to_owned(),
+        hint: hint.to_owned(),
+        source: error.into().into(),
+    }
+}
