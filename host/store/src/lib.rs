@@ -28,7 +28,8 @@ mod sqlite;
 mod store;
 
 pub use blobs::{
-    BlobStore, DEFAULT_MAX_BLOB_BYTES, FsBlobs, FsBlobsOptions, LiveSet, MemoryBlobs, Swept, Upload,
+    BlobStore, DEFAULT_MAX_BLOB_BYTES, FsBlobs, FsBlobsOptions, LiveSet, MemoryBlobs, Reader,
+    Swept, Upload,
 };
 pub use catalog::{
     App, AppState, Catalog, DEFAULT_ENVIRONMENT, Deployed, NewVersion, Version, check_name,

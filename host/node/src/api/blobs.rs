@@ -5,7 +5,7 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::resolve::digest_of;
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use lydian_api::size::BLOB_CHUNK_BYTES;
 use lydian_api::v1::blobs_server::Blobs;
 use lydian_api::v1::put_request::Part;
@@ -13,12 +13,14 @@ use lydian_api::v1::{
     GetRequest, GetResponse, MissingRequest, MissingResponse, OffsetRequest, OffsetResponse,
     PutRequest, PutResponse, PutStart,
 };
-use lydian_store::Upload;
+use lydian_store::{Reader, Upload};
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Digests in one question.
 const MAX_DIGESTS: usize = 10_000;
+/// What one reader of a blob makes the node hold.
+const PIECE_BYTES: usize = 256 << 10;
 
 pub(crate) struct BlobsService(pub(crate) Arc<Core>);
 
@@ -102,29 +104,28 @@ impl Blobs for BlobsService {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Self::GetStream>, Status> {
         let request = request.into_inner();
         let digest = digest_of("digest", &request.digest)?;
-        let bytes = self
-            .0
-            .store
-            .blobs()
-            .get(&digest)
-            .await
-            .map_err(Error::from)?;
-        let offset = usize::try_from(request.offset_bytes).unwrap_or(usize::MAX);
-        if offset > bytes.len() {
-            let reason = format!("is {offset}, past the blob's {} bytes", bytes.len());
+        let blobs = self.0.store.blobs();
+        let reader = blobs.reader(&digest).await.map_err(Error::from)?;
+        let (offset, size) = (request.offset_bytes, reader.size());
+        if offset > size {
+            let reason = format!("is {offset}, past the blob's {size} bytes");
             return Err(Error::invalid("offset_bytes", reason).into());
         }
-        let mut rest = bytes.slice(offset..);
-        let parts = std::iter::from_fn(move || {
-            let size = rest.len().min(BLOB_CHUNK_BYTES);
-            (size > 0).then(|| {
-                Ok(GetResponse {
-                    data: rest.split_to(size),
-                })
-            })
-        });
-        Ok(Response::new(futures::stream::iter(parts).boxed()))
+        Ok(Response::new(pieces(reader, offset).boxed()))
     }
+}
+
+/// The blob from `offset` on. A piece is read when the one before it was sent.
+fn pieces(
+    reader: Box<dyn Reader>,
+    offset: u64,
+) -> impl Stream<Item = Result<GetResponse, Status>> + Send {
+    futures::stream::try_unfold((reader, offset), |(mut reader, offset)| async move {
+        let read = reader.read_at(offset, PIECE_BYTES).await;
+        let data = read.map_err(Error::from)?;
+        let next = offset + data.len() as u64;
+        Ok((!data.is_empty()).then(|| (GetResponse { data }, (reader, next))))
+    })
 }
 
 /// Writes the parts that follow the first. An upload that ends early is kept for a later one.

@@ -45,6 +45,74 @@ async fn a_blob_is_read_back_whole_and_from_an_offset() {
     );
 }
 
+/// Memory of this process that is in use.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").expect("the kernel tells");
+    let pages: u64 = pages
+        .split(' ')
+        .nth(1)
+        .expect("a field")
+        .parse()
+        .expect("a number");
+    pages * 4096
+}
+
+/// Forty readers of 32 MiB that take nothing from the network would hold 1.3 GB if each had its blob in memory.
+#[tokio::test]
+async fn readers_that_do_not_read_hold_no_blobs() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = TestNode::of(lydian_node::Options::new(directory.path())).await;
+    let bytes = blob(32 << 20);
+    let digest = node.put_bytes(bytes.clone()).await.unwrap();
+    let before = resident_bytes();
+    let mut readers = Vec::new();
+    for _ in 0..40 {
+        // A connection each: streams of one connection share its window.
+        let channel = crate::harness::connect(node.address).await;
+        let mut blobs = v1::blobs_client::BlobsClient::new(channel);
+        let request = v1::GetRequest {
+            digest: raw(&digest),
+            offset_bytes: 0,
+        };
+        readers.push(blobs.get(request).await.unwrap().into_inner());
+    }
+    let held = resident_bytes().saturating_sub(before);
+    assert!(held < 400 << 20, "{} MiB", held >> 20);
+    let parts: Vec<_> = readers.swap_remove(7).collect().await;
+    let read: Vec<u8> = parts
+        .into_iter()
+        .flat_map(|part| part.unwrap().data.to_vec())
+        .collect();
+    assert!(read == bytes);
+}
+
+/// Bytes that are not the blob's are never sent, also where only some of them are asked for.
+#[tokio::test]
+async fn a_damaged_blob_is_refused_before_its_first_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = TestNode::of(lydian_node::Options::new(directory.path())).await;
+    let mut bytes = blob(1_000_000);
+    let digest = node.put_bytes(bytes.clone()).await.unwrap();
+    let name = digest.to_string();
+    let path = directory.path().join("blobs").join(&name[..2]).join(&name);
+    bytes[999_999] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let get = v1::GetRequest {
+        digest: raw(&digest),
+        offset_bytes: 10,
+    };
+    let (code, name, text) = refusal(&node.blobs().get(get.clone()).await.unwrap_err());
+    assert_eq!((code, name.as_str()), (Code::DataLoss, "blob-damaged"));
+    assert!(
+        !text.contains(&directory.path().display().to_string()),
+        "{text}"
+    );
+    assert_eq!(
+        refusal(&node.blobs().get(get).await.unwrap_err()).0,
+        Code::NotFound
+    );
+}
+
 #[tokio::test]
 async fn an_upload_that_broke_off_goes_on_where_it_stopped() {
     let node = TestNode::start().await;

@@ -24,8 +24,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lydian_value::Digest;
 
+use super::read::FileReader;
 use super::upload::{FsUpload, Incoming};
-use super::{BlobStore, DEFAULT_MAX_BLOB_BYTES, LiveSet, Swept, Upload};
+use super::{BlobStore, DEFAULT_MAX_BLOB_BYTES, LiveSet, Reader, Swept, Upload};
 use crate::private::{self, close_dir, create_dir};
 use crate::{Error, Result};
 
@@ -123,6 +124,12 @@ impl BlobStore for FsBlobs {
     async fn get(&self, digest: &Digest) -> Result<Bytes> {
         let digest = *digest;
         self.run(move |dir| dir.read(&digest)).await
+    }
+
+    async fn reader(&self, digest: &Digest) -> Result<Box<dyn Reader>> {
+        let digest = *digest;
+        self.run(move |dir| Ok(Box::new(FileReader::open(dir, &digest)?) as Box<dyn Reader>))
+            .await
     }
 
     async fn size(&self, digest: &Digest) -> Result<Option<u64>> {
@@ -274,10 +281,11 @@ impl Dir {
         }
     }
 
-    fn read(&self, digest: &Digest) -> Result<Bytes> {
+    /// The blob's file, which counts as used now.
+    pub(super) fn open(&self, digest: &Digest) -> Result<(File, PathBuf)> {
         let path = self.blob(digest);
-        let lock = self.lock_shared()?;
-        let mut file = match File::open(&path) {
+        let _lock = self.lock_shared()?;
+        let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::BlobNotFound { digest: *digest });
@@ -285,7 +293,11 @@ impl Dir {
             Err(error) => return Err(Error::io("open", path, error)),
         };
         touch(&path).map_err(|error| Error::io("touch", &path, error))?;
-        drop(lock);
+        Ok((file, path))
+    }
+
+    fn read(&self, digest: &Digest) -> Result<Bytes> {
+        let (mut file, path) = self.open(digest)?;
         let read = |error| Error::io("read", &path, error);
         let size = file.metadata().map_err(read)?.len();
         // A damaged directory entry can claim any size; no blob was stored over the limit.
@@ -298,7 +310,7 @@ impl Dir {
     }
 
     /// Moves a corrupt blob out of the way, unless a whole one has taken its place meanwhile.
-    fn set_aside(&self, digest: &Digest, corrupt: &File) -> Error {
+    pub(super) fn set_aside(&self, digest: &Digest, corrupt: &File) -> Error {
         let path = self.blob(digest);
         let quarantine = self.quarantine().join(format!("{digest}.{}", now_ms()));
         let moved = self.lock_exclusive().and_then(|_lock| {

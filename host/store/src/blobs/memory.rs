@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use lydian_value::Digest;
 use parking_lot::Mutex;
 
-use super::{BlobStore, DEFAULT_MAX_BLOB_BYTES, LiveSet, Swept, Upload};
+use super::read::MemoryReader;
+use super::{BlobStore, DEFAULT_MAX_BLOB_BYTES, LiveSet, Reader, Swept, Upload};
 use crate::clock::millis;
 use crate::{Clock, Error, Result};
 
@@ -106,6 +107,10 @@ impl BlobStore for MemoryBlobs {
             .find(digest, now)
             .ok_or(Error::BlobNotFound { digest: *digest })?;
         Ok(blob.bytes.clone())
+    }
+
+    async fn reader(&self, digest: &Digest) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(MemoryReader(self.get(digest).await?)))
     }
 
     async fn size(&self, digest: &Digest) -> Result<Option<u64>> {

@@ -15,12 +15,14 @@ use crate::Result;
 
 mod fs;
 mod memory;
+mod read;
 mod sweep;
 mod upload;
 
 pub(crate) use fs::sync_dir;
 pub use fs::{FsBlobs, FsBlobsOptions};
 pub use memory::MemoryBlobs;
+pub use read::Reader;
 
 /// No blob may be larger, unless the store is told otherwise: a component that big is a mistake.
 pub const DEFAULT_MAX_BLOB_BYTES: u64 = 1 << 30;
@@ -65,6 +67,12 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// [`crate::Error::BlobNotFound`]; [`crate::Error::CorruptEntry`], after which it is absent.
     async fn get(&self, digest: &Digest) -> Result<Bytes>;
+
+    /// The blob, verified, to be read piece by piece. A blob opened is safe from collection for another grace.
+    ///
+    /// # Errors
+    /// As of [`BlobStore::get`].
+    async fn reader(&self, digest: &Digest) -> Result<Box<dyn Reader>>;
 
     /// Its length, without reading it.
     async fn size(&self, digest: &Digest) -> Result<Option<u64>>;

@@ -36,6 +36,29 @@ conformance! { BlobBed:
         }
     }
 
+    /// What is sent to a client is never in memory as a whole.
+    async fn a_blob_is_read_piece_by_piece(bed) {
+        let blob = bytes(300_001, 1);
+        let digest = bed.store.put(blob.clone()).await.unwrap();
+        let mut reader = bed.store.reader(&digest).await.unwrap();
+        assert_eq!(reader.size(), 300_001);
+        let mut read = Vec::new();
+        loop {
+            let piece = reader.read_at(read.len() as u64, 100_000).await.unwrap();
+            assert!(piece.len() <= 100_000);
+            if piece.is_empty() {
+                break;
+            }
+            read.extend_from_slice(&piece);
+        }
+        assert_eq!(read, blob);
+        assert_eq!(reader.read_at(300_000, 10).await.unwrap(), blob.slice(300_000..));
+        assert_eq!(reader.read_at(u64::MAX, 10).await.unwrap(), Bytes::new());
+        let absent = Digest::of(b"nobody");
+        let error = bed.store.reader(&absent).await.err().unwrap();
+        assert!(matches!(error, Error::BlobNotFound { digest: named } if named == absent));
+    }
+
     async fn an_absent_blob_is_named(bed) {
         let digest = Digest::of(b"nobody");
         let error = bed.store.get(&digest).await.unwrap_err();

@@ -45,6 +45,10 @@ async fn a_corrupt_blob_is_named_set_aside_and_mended_by_an_upload() {
     let neighbour = blobs.put(other.clone()).await.unwrap();
     damage(&blobs.path(&digest));
     let error = blobs.get(&digest).await.unwrap_err();
+    damage(&blobs.path(&neighbour));
+    let unread = blobs.reader(&neighbour).await.err().unwrap();
+    assert!(matches!(unread, Error::CorruptEntry { digest, .. } if digest == neighbour));
+    blobs.put(other.clone()).await.unwrap();
     let Error::CorruptEntry {
         digest: named,
         quarantine,
