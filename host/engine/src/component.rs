@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::imports;
 use crate::interface;
 use crate::outcome::Start;
+use crate::pace::Pace;
 use crate::pool::Pool;
 use crate::sandbox::Ctx;
 use bytes::Bytes;
@@ -64,6 +65,7 @@ pub(crate) struct Export {
     /// Whether its parameters name resources.
     handles: bool,
     lift: AtomicU8,
+    pub(crate) pace: Pace,
 }
 
 /// A function of a component that is ready to run. Cheap to clone.
@@ -347,6 +349,7 @@ fn export(component: &wasmtime::component::Component, function: &FuncType) -> Op
         } else {
             LIFT_SYNC
         }),
+        pace: Pace::default(),
     })
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Current {
     batch: Option<Reading>,
     bytes_out: u64,
     cpu: Cpu,
+    /// When the last turn ended.
+    left: Option<Instant>,
 }
 
 /// A stream or future that a result has named, not yet read.
@@ -83,12 +85,13 @@ impl Current {
                 limit: cpu,
                 turn: None,
             },
+            left: None,
         })
     }
 
-    /// Begins a turn on this thread.
-    pub(crate) fn enter(mut self: Box<Self>) {
-        self.cpu.turn = Some(Instant::now());
+    /// Begins a turn on this thread, which counts from `turn`.
+    pub(crate) fn enter(mut self: Box<Self>, turn: Instant) {
+        self.cpu.turn = Some(turn);
         CURRENT.set(Some(self));
     }
 
@@ -96,7 +99,9 @@ impl Current {
     pub(crate) fn leave() -> Option<Box<Current>> {
         let mut current = CURRENT.take()?;
         if let Some(turn) = current.cpu.turn.take() {
-            current.cpu.used += turn.elapsed();
+            let now = Instant::now();
+            current.cpu.used += now.saturating_duration_since(turn);
+            current.left = Some(now);
         }
         Some(current)
     }
@@ -114,6 +119,11 @@ impl Current {
         index
             .and_then(|index| self.handles.open.get(index))
             .is_some_and(Option::is_some)
+    }
+
+    /// When the sandbox last left a processor.
+    pub(crate) fn left(&self) -> Option<Instant> {
+        self.left
     }
 
     pub(crate) fn cpu(&self) -> Duration {

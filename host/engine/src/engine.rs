@@ -175,6 +175,11 @@ impl Engine {
         self.0.runtime.as_ref().map(|runtime| runtime.spawn(future))
     }
 
+    /// Lets this thread use the timers and sockets of the threads that run guests.
+    pub(crate) fn enter(&self) -> Option<tokio::runtime::EnterGuard<'_>> {
+        self.0.runtime.as_ref().map(Runtime::enter)
+    }
+
     /// What runs now, and how much has.
     pub fn stats(&self) -> Stats {
         Stats {

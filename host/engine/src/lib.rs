@@ -34,6 +34,7 @@ mod network;
 mod outbound;
 mod outcome;
 mod output;
+mod pace;
 mod pool;
 mod sandbox;
 pub mod scan;

@@ -120,7 +120,7 @@ impl Output {
             limit,
             rate: rate.max(1),
             tokens: rate.max(1),
-            refilled: Instant::now(),
+            refilled: None,
         };
         Output {
             sink,
@@ -202,7 +202,8 @@ struct Meter {
     limit: u64,
     rate: u64,
     tokens: u64,
-    refilled: Instant,
+    /// `None` until the first look: most sandboxes never write.
+    refilled: Option<Instant>,
 }
 
 impl Meter {
@@ -211,23 +212,27 @@ impl Meter {
         if left == 0 {
             return Room::Never;
         }
-        self.refill(now);
+        let refilled = self.refill(now);
         if self.tokens == 0 {
             // A hundredth of a second's worth at a time, so that a slow rate does not wake its guest for each byte.
             let wait = Duration::from_nanos(1_000_000_000 / self.rate.min(100));
-            return Room::Later(self.refilled + wait);
+            return Room::Later(refilled + wait);
         }
         Room::Bytes(self.tokens.min(left).try_into().unwrap_or(usize::MAX))
     }
 
-    fn refill(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.refilled);
+    /// Pours in what time has brought; answers up to when.
+    fn refill(&mut self, now: Instant) -> Instant {
+        let refilled = *self.refilled.get_or_insert(now);
+        let elapsed = now.saturating_duration_since(refilled);
         let poured = (elapsed.as_nanos() * u128::from(self.rate) / 1_000_000_000)
             .min(u128::from(self.rate)) as u64;
         if poured > 0 {
             self.tokens = (self.tokens + poured).min(self.rate);
-            self.refilled = now;
+            self.refilled = Some(now);
+            return now;
         }
+        refilled
     }
 
     fn take(&mut self, count: usize) {
@@ -375,14 +380,15 @@ mod tests {
         let output = Output::new(OutputSink::discard(), 1 << 20, 10);
         assert_eq!(output.write(OutputStream::Stdout, &[b'x'; 50]), Some(10));
         assert!(matches!(output.room(), Room::Later(_)));
+        let now = Instant::now();
         let mut meter = Meter {
             written: 0,
             limit: 100,
             rate: 10,
             tokens: 0,
-            refilled: Instant::now(),
+            refilled: Some(now),
         };
-        let later = meter.refilled + Duration::from_secs(5);
+        let later = now + Duration::from_secs(5);
         assert_eq!(meter.room(later), Room::Bytes(10));
     }
 }

@@ -187,7 +187,14 @@ impl Keeper {
         let pre = call.invocation.function.loaded().clone();
         let start = sandbox::instantiate(&mut store, &pre.pre);
         let deadline = started + call.limits.timeout;
-        let (end, current) = watch(start, call.current(), deadline, &call.invocation.cancel).await;
+        let (end, current) = watch(
+            start,
+            call.current(),
+            started,
+            deadline,
+            &call.invocation.cancel,
+        )
+        .await;
         call.usage.instantiate = started.elapsed();
         let instance = match call.result(end, &store) {
             Ok(instance) => instance,
@@ -275,7 +282,14 @@ impl Keeper {
             args,
         );
         let deadline = started + self.call.limits.timeout;
-        let (end, current) = watch(body, current, deadline, &self.call.invocation.cancel).await;
+        let (end, current) = watch(
+            body,
+            current,
+            started,
+            deadline,
+            &self.call.invocation.cancel,
+        )
+        .await;
         self.call.usage.run = started.elapsed();
         self.store.data_mut().release(held);
         let ended_well = matches!(end, End::Done(Ok(_)));
@@ -308,8 +322,10 @@ impl Keeper {
                 None => Ok(()),
             }
         };
-        let deadline = Instant::now() + self.call.limits.timeout;
-        let (end, current) = watch(body, current, deadline, &self.call.invocation.cancel).await;
+        let started = Instant::now();
+        let deadline = started + self.call.limits.timeout;
+        let cancel = &self.call.invocation.cancel;
+        let (end, current) = watch(body, current, started, deadline, cancel).await;
         let ended_well = matches!(end, End::Done(Ok(())));
         self.current = current.filter(|_| ended_well);
         self.call.result(end, &self.store)

@@ -1,6 +1,6 @@
 //! What surrounds a sandbox while it runs: deadline, cancellation, CPU time, panics.
 //!
-//! [`watch`] polls the sandbox first and looks at the clock only when it is not done, so a short call pays for two reads of
+//! [`watch`] polls the sandbox first and looks at the clock only when it is not done, so a short call pays for one read of
 //! the clock and nothing else. Guests give way at every epoch tick, so each of its checks is at most one tick late, even for
 //! a guest that spins. Dropping the call's future is what stops it: its fiber unwinds, and the store, which the caller owns,
 //! is dropped next.
@@ -29,15 +29,17 @@ pub(crate) enum End<T> {
 
 /// Runs `call` until it ends, `deadline` passes, or `cancel` is cancelled; then it is gone.
 ///
-/// Answers how it ended, and what it has used.
+/// `started` is now, or a moment ago. Answers how it ended, and what it has used.
 pub(crate) async fn watch<T>(
     call: impl Future<Output = T>,
     current: Box<Current>,
+    started: Instant,
     deadline: Instant,
     cancel: &CancellationToken,
 ) -> (End<T>, Option<Box<Current>>) {
     let mut call = pin!(Some(call));
     let mut current = Some(current);
+    let mut turn = Some(started);
     let mut alarms = Alarms {
         deadline,
         cancel,
@@ -51,26 +53,34 @@ pub(crate) async fn watch<T>(
         let Some(call) = call.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        match on_stage(&mut current, || call.poll(cx)) {
+        let turn = turn.take().unwrap_or_else(Instant::now);
+        match on_stage(&mut current, turn, || call.poll(cx)) {
             Ok(Poll::Ready(output)) => Poll::Ready(End::Done(output)),
             Ok(Poll::Pending) => alarms.poll(cx),
             Err(panic) => Poll::Ready(End::Panicked(panic)),
         }
     })
     .await;
+    if matches!(end, End::Done(_)) {
+        return (end, current);
+    }
     // Unwinding a suspended fiber runs destructors of host functions, which may panic as well.
-    let dropped = on_stage(&mut current, || call.set(None));
+    let dropped = on_stage(&mut current, Instant::now(), || call.set(None));
     let end = match (end, dropped) {
-        (End::Done(_) | End::Limit(_) | End::Cancelled, Err(panic)) => End::Panicked(panic),
+        (End::Limit(_) | End::Cancelled, Err(panic)) => End::Panicked(panic),
         (end, _) => end,
     };
     (end, current)
 }
 
-/// Runs a piece of the sandbox with its [`Current`] in place, and turns a panic into its message.
-fn on_stage<R>(current: &mut Option<Box<Current>>, piece: impl FnOnce() -> R) -> Result<R, String> {
+/// Runs a piece of the sandbox with its [`Current`] in place, and turns a panic into its message. The turn began at `turn`.
+fn on_stage<R>(
+    current: &mut Option<Box<Current>>,
+    turn: Instant,
+    piece: impl FnOnce() -> R,
+) -> Result<R, String> {
     if let Some(current) = current.take() {
-        current.enter();
+        current.enter(turn);
     }
     // The sandbox is dropped after a panic, so nothing sees what it left half done.
     let result = catch_unwind(AssertUnwindSafe(piece));
