@@ -25,6 +25,10 @@ impl Documented {
         Self(lydian_value::wit_functions(&wit).unwrap_or_default())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds comments to a function that has none.
     pub(crate) fn explain(&self, function: &mut FunctionInfo) {
         let Some(documented) = self.of(&function.ty) else {

@@ -13,6 +13,7 @@ mod env;
 mod exit;
 mod inputs;
 mod log;
+mod manifest;
 mod output;
 mod suggest;
 mod target;

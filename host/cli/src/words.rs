@@ -1,4 +1,4 @@
-//! Lines of WAVE cut into arguments: `(1, "a, b")` at its commas. Pure.
+//! Lines of WAVE cut into arguments: `(1, "a, b")` at its commas, `1 "a b" {c: 2}` at its spaces. Pure.
 //!
 //! Only where one text ends and the next begins is decided here; whether it is a value is
 //! [`lydian_value`]'s to say. Quotes and brackets keep together what is inside them.
@@ -19,6 +19,13 @@ pub(crate) fn in_parentheses(text: &str) -> Option<Vec<&str>> {
         "" => Vec::new(),
         _ => cut(inner, |c| c == ',').map(str::trim).collect(),
     })
+}
+
+/// The texts between white space.
+pub(crate) fn between_spaces(text: &str) -> Vec<&str> {
+    cut(text, char::is_whitespace)
+        .filter(|word| !word.is_empty())
+        .collect()
 }
 
 /// The parts of `text` between separators that are in no quotes and no brackets.
@@ -75,5 +82,14 @@ mod tests {
         for text in ["1", "(1", "(1) 2", "((1)"] {
             assert_eq!(in_parentheses(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn words_are_cut_at_spaces() {
+        assert_eq!(
+            between_spaces(" square  4 \"a b\" {c: 2, d: [1, 2]} --x=1 "),
+            ["square", "4", "\"a b\"", "{c: 2, d: [1, 2]}", "--x=1"]
+        );
+        assert_eq!(between_spaces("  "), [""; 0]);
     }
 }

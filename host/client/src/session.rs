@@ -126,10 +126,25 @@ impl Client {
     /// # }
     /// ```
     pub async fn session_with(&self, app: &str, limits: Limits) -> Result<Session> {
+        self.session_at(app, 0, limits).await
+    }
+
+    /// As [`Client::session_with`], of one version; zero is the current one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: no such app or version.
+    ///
+    /// ```no_run
+    /// # async fn example(client: lydian_client::Client) -> lydian_client::Result<()> {
+    /// let session = client.session_at("img", 3, Default::default()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn session_at(&self, app: &str, version: u64, limits: Limits) -> Result<Session> {
         let place = Place::App {
             environment: self.environment().into(),
             app: app.into(),
-            version: 0,
+            version,
         };
         Session::open(self, &place, limits).await
     }

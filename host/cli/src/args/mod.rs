@@ -10,6 +10,7 @@ pub(crate) mod limits;
 pub(crate) mod map;
 pub(crate) mod node;
 pub(crate) mod run;
+pub(crate) mod shell;
 pub(crate) mod spawn;
 mod tail;
 
@@ -60,6 +61,7 @@ pub(crate) enum Command {
     Run(run::Args),
     Map(map::Args),
     Spawn(spawn::Args),
+    Shell(shell::Args),
     /// Look at and steer calls
     #[command(subcommand)]
     Calls(calls::Command),

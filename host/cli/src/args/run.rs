@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// Arguments in WAVE: by position, or `--name value`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<String>,
+    /// Keep a file's or crate's app on the node after the call, until `lydian app stop`
+    #[arg(long)]
+    pub(crate) detach: bool,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
 }

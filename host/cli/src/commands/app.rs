@@ -1,17 +1,18 @@
 //! `lydian app …`.
 
-use lydian_client::{App, Client, Description, FunctionInfo, Tail, Version};
+use lydian_client::{
+    App, ClassInfo, Client, Description, EntrypointInfo, FunctionInfo, MountInfo, Tail, Version,
+};
 use serde_json::{Value as Json, json};
 
 use super::connect::{self, Place, Work};
+use super::opened::{Opened, Wanted};
 use super::{Ctx, load, logs};
 use crate::args::app::{AppArg, Command, ListArgs, LogsArgs, RollbackArgs};
-use crate::docs::Documented;
 use crate::exit::Exit;
 use crate::output::error::CliError;
 use crate::output::table::Table;
 use crate::output::tree::Tree;
-use crate::target::Code;
 use crate::units;
 
 pub(super) async fn run(ctx: &Ctx, command: Command) -> Result<Exit, CliError> {
@@ -63,7 +64,7 @@ async fn list(ctx: &Ctx, args: &ListArgs) -> Result<Exit, CliError> {
         table.row(vec![
             app.name.clone(),
             app.environment.clone(),
-            app.state.to_string(),
+            state(app),
             format!("v{}", app.version),
             app.functions.to_string(),
             app.calls_running.to_string(),
@@ -73,6 +74,14 @@ async fn list(ctx: &Ctx, args: &ListArgs) -> Result<Exit, CliError> {
     }
     ctx.output.print(&table.render(ctx.output.out))?;
     Ok(Exit::Ok)
+}
+
+fn state(app: &App) -> String {
+    match (app.ephemeral, app.detached) {
+        (true, true) => "detached".to_owned(),
+        (true, false) => "ephemeral".to_owned(),
+        (false, _) => app.state.to_string(),
+    }
 }
 
 fn app_json(app: &App) -> Json {
@@ -85,60 +94,42 @@ fn app_json(app: &App) -> Json {
         "deployed_at_ms": units::unix_ms(app.deployed_at),
         "functions": app.functions,
         "calls_running": app.calls_running,
+        "ephemeral": app.ephemeral,
+        "detached": app.detached,
     })
 }
 
 /// What an APP argument names: a deployed app, or a component that is only looked at.
-async fn description(ctx: &Ctx, text: &str) -> Result<(String, Description), CliError> {
+async fn description(ctx: &Ctx, text: &str) -> Result<Description, CliError> {
     let code = load::parse_code(text)?;
     let progress = ctx.output.progress();
-    if let Code::App { name, version } = &code {
-        let client = catalog(ctx).await?;
-        let description = client.describe_version(name, version.unwrap_or(0)).await?;
-        return Ok((text.to_owned(), description));
-    }
-    let Some(file) = load::component_file(&code, &progress)? else {
-        return Err(CliError::usage(
-            "bad-target",
-            format!("`{text}` names nothing that can be described"),
-        ));
-    };
-    let bytes = load::read_component(&file)?;
-    let client = connect::connect(ctx, Place::Anywhere, Work::One).await?;
-    let digest = client.put(bytes).await?;
-    let mut description = client
-        .describe_component(digest)
-        .await
-        .map_err(|error| load::named(error, digest, &file))?;
-    if let Code::Crate(dir) = &code {
-        let documented = Documented::read(dir);
-        let functions = description.functions.iter_mut();
-        functions.for_each(|function| documented.explain(function));
-    }
-    Ok((text.to_owned(), description))
+    let opened = Opened::new(ctx, &code, Wanted::calls(Work::One), &progress).await?;
+    let description = opened.describe().await?;
+    opened.close().await;
+    Ok(description)
 }
 
 async fn describe(ctx: &Ctx, args: &AppArg) -> Result<Exit, CliError> {
-    let (name, description) = description(ctx, &args.app).await?;
+    let description = description(ctx, &args.app).await?;
     if ctx.output.json {
         ctx.output.print_json(&description_json(&description))?;
     } else {
         ctx.output
-            .print(&(describe_tree(ctx, &name, &description) + "\n"))?;
+            .print(&(describe_tree(ctx, &args.app, &description) + "\n"))?;
     }
     Ok(Exit::Ok)
 }
 
-fn describe_tree(ctx: &Ctx, name: &str, description: &Description) -> String {
+pub(super) fn describe_tree(ctx: &Ctx, name: &str, description: &Description) -> String {
     let style = ctx.output.out;
     let mut tree = match &description.app {
-        Some(app) => {
+        Some(app) if !app.ephemeral => {
             let mut tree = Tree::new(format!(
                 "{} v{} in {}, {}",
                 style.bold(&app.name),
                 app.version,
                 app.environment,
-                app.state
+                state(app)
             ));
             tree.add(format!("deployed {}", units::timestamp(app.deployed_at)));
             tree.add(format!(
@@ -148,7 +139,7 @@ fn describe_tree(ctx: &Ctx, name: &str, description: &Description) -> String {
             ));
             tree
         }
-        None => {
+        _ => {
             let mut tree = Tree::new(format!("{}, not deployed", style.bold(name)));
             tree.add(format!(
                 "component of {}",
@@ -176,6 +167,25 @@ fn describe_tree(ctx: &Ctx, name: &str, description: &Description) -> String {
     if let Some(limits) = common {
         tree.add(limits_tree("limits of each", limits));
     }
+    let mut of = |title: &str, lines: Vec<String>| {
+        if !lines.is_empty() {
+            let mut part = Tree::new(title);
+            for line in lines {
+                part.add(line);
+            }
+            tree.add(part);
+        }
+    };
+    of(
+        "classes",
+        description.classes.iter().map(class_line).collect(),
+    );
+    of(
+        "mounts",
+        description.mounts.iter().map(mount_line).collect(),
+    );
+    let entrypoints = description.entrypoints.iter().map(entrypoint_line);
+    of("programs, run here by `lydian run`", entrypoints.collect());
     if !description.imports.is_empty() {
         let mut imports = Tree::new("imports");
         for line in grouped(&description.imports) {
@@ -280,13 +290,98 @@ fn set_limits(limits: &lydian_client::Limits) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-fn description_json(description: &Description) -> Json {
+pub(super) fn description_json(description: &Description) -> Json {
     json!({
         "app": description.app.as_ref().map(app_json),
         "functions": description.functions.iter().map(function_json).collect::<Vec<_>>(),
         "imports": description.imports,
         "component_bytes": description.component_bytes,
+        "classes": description.classes.iter().map(class_json).collect::<Vec<_>>(),
+        "mounts": description.mounts.iter().map(mount_json).collect::<Vec<_>>(),
+        "entrypoints": description.entrypoints.iter().map(entrypoint_json).collect::<Vec<_>>(),
         "manifest": serde_json::from_slice::<Json>(&description.manifest).unwrap_or(Json::Null),
+    })
+}
+
+/// `model: predict, reset; kept 60 s idle, 100 calls`
+fn class_line(class: &ClassInfo) -> String {
+    let mut line = format!("{}: {}", class.name, class.methods.join(", "));
+    line += &format!(
+        "; an instance is kept {} idle",
+        units::duration(class.max_idle)
+    );
+    if class.max_calls > 0 {
+        line += &format!(", for {} at most", units::plural(class.max_calls, "call"));
+    }
+    if let Some(age) = class.max_age {
+        line += &format!(", {} at most", units::duration(age));
+    }
+    with_docs(line, &class.docs)
+}
+
+/// `main(n: u64)`
+fn entrypoint_line(entrypoint: &EntrypointInfo) -> String {
+    let args = entrypoint
+        .args
+        .iter()
+        .map(|(name, ty)| format!("{name}: {ty}"));
+    let args: Vec<String> = args.collect();
+    with_docs(
+        format!("{}({})", entrypoint.name, args.join(", ")),
+        &entrypoint.docs,
+    )
+}
+
+fn with_docs(line: String, docs: &str) -> String {
+    match docs.trim().lines().next() {
+        Some(first) => format!("{line}: {first}"),
+        None => line,
+    }
+}
+
+/// `/assets from ./assets, 12 files, 3.4 MiB`
+pub(super) fn mount_line(mount: &MountInfo) -> String {
+    format!(
+        "{} from {}, {}, {}",
+        mount.path,
+        mount.from,
+        units::plural(mount.files, "file"),
+        units::bytes(mount.bytes)
+    )
+}
+
+fn class_json(class: &ClassInfo) -> Json {
+    json!({
+        "name": class.name,
+        "methods": class.methods,
+        "docs": class.docs,
+        "enter": class.enter,
+        "exit": class.exit,
+        "max_idle_ms": class.max_idle.as_millis() as u64,
+        "max_calls": class.max_calls,
+        "max_age_ms": class.max_age.map(|age| age.as_millis() as u64),
+    })
+}
+
+fn entrypoint_json(entrypoint: &EntrypointInfo) -> Json {
+    let args = entrypoint
+        .args
+        .iter()
+        .map(|(name, ty)| json!({ "name": name, "type": ty }));
+    json!({
+        "name": entrypoint.name,
+        "docs": entrypoint.docs,
+        "args": args.collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn mount_json(mount: &MountInfo) -> Json {
+    json!({
+        "path": mount.path,
+        "from": mount.from,
+        "tree": mount.tree.to_string(),
+        "files": mount.files,
+        "bytes": mount.bytes,
     })
 }
 
@@ -317,7 +412,7 @@ pub(super) fn limits_json(limits: &lydian_client::Limits) -> Json {
 }
 
 async fn wit(ctx: &Ctx, args: &AppArg) -> Result<Exit, CliError> {
-    let (_, description) = description(ctx, &args.app).await?;
+    let description = description(ctx, &args.app).await?;
     if ctx.output.json {
         ctx.output.print_json(&json!({ "wit": description.wit }))?;
     } else {

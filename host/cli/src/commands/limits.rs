@@ -3,7 +3,10 @@
 //! A node names a limit by its key in the manifest. Who reads the hint sits at a command line: where the
 //! option is what holds, the hint names the option, and elsewhere it says where the key stands.
 
+use std::time::Duration;
+
 use lydian_client::{Error, Limits};
+use serde_json::{Value as Json, json};
 
 use crate::args::limits::LimitArgs;
 use crate::output::error::CliError;
@@ -21,6 +24,30 @@ pub(super) fn of(args: &LimitArgs) -> Limits {
     limits.output_bytes = args.output.map(|size| size.0);
     limits.output_bytes_per_second = args.output_rate.map(|size| size.0);
     limits
+}
+
+/// The limits as a manifest: what the options set for an app of the command's own.
+pub(super) fn manifest(args: &LimitArgs) -> Json {
+    let limits = of(args);
+    let time = |time: Option<Duration>| time.map(|time| json!(format!("{}ms", time.as_millis())));
+    let entries = [
+        ("timeout", time(limits.timeout)),
+        ("cpu", time(limits.cpu)),
+        ("memory", limits.memory_bytes.map(Json::from)),
+        ("payload", limits.payload_bytes.map(Json::from)),
+        ("host-call-bytes", limits.host_call_bytes.map(Json::from)),
+        ("handles", limits.handles.map(Json::from)),
+        ("open-files", limits.open_files.map(Json::from)),
+        ("output", limits.output_bytes.map(Json::from)),
+        (
+            "output-rate",
+            limits.output_bytes_per_second.map(Json::from),
+        ),
+    ];
+    let set = entries
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    Json::Object(set.collect())
 }
 
 /// Who decides each limit of a call.
@@ -94,8 +121,6 @@ fn amounts(limits: &Limits) -> [(&'static str, Option<u128>); 9] {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use clap::CommandFactory as _;
 
     use super::*;
@@ -128,6 +153,11 @@ mod tests {
             .output_bytes_per_second(9);
         assert_eq!(of(&args), expected);
         assert!(amounts(&of(&args)).iter().all(|(_, set)| set.is_some()));
+        let manifest = manifest(&args);
+        for (key, _) in amounts(&expected) {
+            assert!(manifest.get(key).is_some(), "{key}");
+        }
+        assert_eq!(manifest["timeout"], "1ms");
     }
 
     /// A hint that names an option there is not would be worse than none.

@@ -6,11 +6,10 @@ use bytes::Bytes;
 use lydian_client::{Client, Digest, Error, Function, FunctionInfo};
 
 use super::Ctx;
-use super::connect::{self, Place, Work};
 use super::limits::Setters;
+use super::opened::{Opened, Wanted};
 use crate::args::limits::LimitArgs;
 use crate::build;
-use crate::docs::Documented;
 use crate::output::error::CliError;
 use crate::output::progress::Progress;
 use crate::output::signature;
@@ -21,16 +20,23 @@ pub(super) struct Loaded {
     pub(super) function: Function,
     /// The TARGET with the function's whole name, as the user would write it.
     pub(super) shown: String,
-    /// The directory of the crate it was built from.
-    crate_dir: Option<PathBuf>,
-    /// Nobody deployed it: its limits are the caller's.
-    bare: bool,
+    pub(super) opened: Opened,
 }
 
 impl Loaded {
+    /// A function of what was opened; the empty name is the only one's.
+    pub(super) async fn of(opened: Opened, function: &str) -> Result<Self, CliError> {
+        let function = opened.function(function).await?;
+        Ok(Self {
+            shown: format!("{}::{}", opened.shown, function.name()),
+            function,
+            opened,
+        })
+    }
+
     /// Who decides the limits of a call with these options.
     pub(super) fn setters(&self, args: &LimitArgs) -> Setters {
-        Setters::new(args, &self.function.info().limits, self.bare)
+        Setters::new(args, &self.function.info().limits, self.opened.is_bare())
     }
 
     /// Refuses a function with resources: they live as long as a session, which is longer than one call.
@@ -43,8 +49,7 @@ impl Loaded {
         let name = self.function.name();
         let message =
             format!("`{name}` takes or gives a resource, which lives longer than one call");
-        let code = self.shown.split("::").next().unwrap_or_default();
-        let shell = format!("lydian shell {}", signature::quote(code));
+        let shell = format!("lydian shell {}", signature::quote(&self.opened.shown));
         Err(CliError::usage("needs-session", message).hint(format!(
             "call it in `{shell}`, where resources live until you leave"
         )))
@@ -52,10 +57,8 @@ impl Loaded {
 
     /// The function, with what the WIT of its crate says about it.
     pub(super) fn info(&self) -> FunctionInfo {
-        let mut info = self.function.info().clone();
-        if let Some(dir) = &self.crate_dir {
-            Documented::read(dir).explain(&mut info);
-        }
+        let mut info = self.function.info();
+        self.opened.explain(&mut info);
         info
     }
 }
@@ -71,7 +74,7 @@ pub(super) fn parse_code(text: &str) -> Result<Code, CliError> {
         .map_err(|message| CliError::usage("bad-target", message))
 }
 
-/// Makes the function of a TARGET callable; `files` is where the node must be when the code comes from here.
+/// Makes the function of a TARGET callable.
 ///
 /// # Errors
 /// Exit 3: the file, app or function is not there. Exit 2: several functions and none named, or bytes that are no
@@ -79,51 +82,22 @@ pub(super) fn parse_code(text: &str) -> Result<Code, CliError> {
 pub(super) async fn load(
     ctx: &Ctx,
     text: &str,
-    files: Place,
-    work: Work,
+    wanted: Wanted,
     progress: &Progress,
 ) -> Result<Loaded, CliError> {
     let target = parse_target(text)?;
-    let function = target.function.as_deref().unwrap_or_default();
-    let bare = !matches!(target.code, Code::App { .. });
-    let mut crate_dir = None;
-    let (function, code) = match target.code {
-        Code::App { name, version } => {
-            let client = connect::connect(ctx, Place::Catalog, work).await?;
-            let function = app_function(&client, &name, version, function).await?;
-            (
-                function,
-                version.map_or(name.clone(), |version| format!("{name}@{version}")),
-            )
-        }
-        Code::File(path) => {
-            let function = file_function(ctx, &path, function, (files, work), progress).await?;
-            (function, path.display().to_string())
-        }
-        Code::Crate(path) => {
-            let file = build::build(&path, progress)?;
-            let function = file_function(ctx, &file, function, (files, work), progress).await?;
-            let code = path.display().to_string();
-            crate_dir = Some(path);
-            (function, code)
-        }
-    };
-    let shown = format!("{code}::{}", function.name());
-    Ok(Loaded {
-        function,
-        shown,
-        crate_dir,
-        bare,
-    })
+    let opened = Opened::new(ctx, &target.code, wanted, progress).await?;
+    Loaded::of(opened, target.function.as_deref().unwrap_or_default()).await
 }
 
-async fn app_function(
+/// A function of a deployed app.
+pub(super) async fn app_function(
     client: &Client,
     app: &str,
-    version: Option<u64>,
+    version: u64,
     function: &str,
 ) -> Result<Function, CliError> {
-    client.function_at(app, version.unwrap_or(0), function).await.map_err(|error| {
+    client.function_at(app, version, function).await.map_err(|error| {
         let unknown = error.code() == "app-not-found";
         let error = CliError::from(error);
         // A bare word may have been meant as a directory.
@@ -136,22 +110,6 @@ async fn app_function(
     })
 }
 
-async fn file_function(
-    ctx: &Ctx,
-    path: &Path,
-    function: &str,
-    node: (Place, Work),
-    progress: &Progress,
-) -> Result<Function, CliError> {
-    let bytes = read_component(path)?;
-    let digest = Digest::of(&bytes);
-    let client = connect::connect(ctx, node.0, node.1).await?;
-    progress.step(format!("preparing {}", target::short_name(path)));
-    client.put(bytes).await?;
-    let function = client.component_function(digest, function).await;
-    function.map_err(|error| named(error, digest, path))
-}
-
 /// An error about a component, with the file in place of the digest the node knows it by.
 pub(super) fn named(error: Error, digest: Digest, path: &Path) -> CliError {
     let mut error = CliError::from(error);
@@ -161,18 +119,6 @@ pub(super) fn named(error: Error, digest: Digest, path: &Path) -> CliError {
         .replacen(&digest, &format!("`{}`", path.display()), 1)
         .replace(&digest, "it");
     error
-}
-
-/// Finds the component of a PATH, building a crate first.
-pub(super) fn component_file(
-    code: &Code,
-    progress: &Progress,
-) -> Result<Option<PathBuf>, CliError> {
-    match code {
-        Code::File(path) => Ok(Some(path.clone())),
-        Code::Crate(dir) => build::build(dir, progress).map(Some),
-        Code::App { .. } => Ok(None),
-    }
 }
 
 /// Reads a component, refusing at once what a glance shows to be something else.

@@ -18,8 +18,9 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::connect::{Place, Work};
+use super::connect::Work;
 use super::limits::{self, Setters};
+use super::opened::Wanted;
 use super::run::show_output;
 use super::{Ctx, load};
 use crate::args::map::Args;
@@ -43,7 +44,11 @@ const MAX_LINE_BYTES: u64 = 64 << 20;
 pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let progress = ctx.output.progress();
     let source = Source::open(&args.inputs)?;
-    let loaded = load::load(ctx, &args.target, Place::Anywhere, Work::Many, &progress).await?;
+    let wanted = Wanted {
+        settings: limits::manifest(&args.limits),
+        ..Wanted::calls(Work::Many)
+    };
+    let loaded = load::load(ctx, &args.target, wanted, &progress).await?;
     loaded.check_callable()?;
     let setters = loaded.setters(&args.limits);
     let function = loaded.function.with_limits(limits::of(&args.limits));
@@ -76,11 +81,13 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         name: function.name(),
         started: Instant::now(),
     };
-    if args.return_errors {
+    let exit = if args.return_errors {
         drive.run(map.return_errors(), |item| item).await
     } else {
         drive.run(map, Ok).await
-    }
+    };
+    loaded.opened.close().await;
+    exit
 }
 
 /// Everything between a map and its exit code.

@@ -10,7 +10,10 @@ mod limits;
 mod load;
 mod logs;
 mod map;
+mod opened;
 mod run;
+mod shell;
+mod source;
 mod spawn;
 mod up;
 
@@ -85,6 +88,7 @@ async fn client_command(ctx: &Ctx, command: Command) -> Result<Exit, CliError> {
         Command::Run(args) => run::run(ctx, args).await,
         Command::Map(args) => map::run(ctx, args).await,
         Command::Spawn(args) => spawn::run(ctx, args).await,
+        Command::Shell(args) => shell::run(ctx, args).await,
         Command::Calls(command) => calls::run(ctx, command).await,
         Command::Deploy(args) => deploy::run(ctx, args).await,
         Command::App(command) => app::run(ctx, command).await,

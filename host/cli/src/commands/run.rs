@@ -8,6 +8,7 @@ use lydian_value::Type;
 
 use super::connect::{Place, Work};
 use super::load::{self, Loaded};
+use super::opened::Wanted;
 use super::{Ctx, limits};
 use crate::args::run::Args;
 use crate::arguments;
@@ -22,28 +23,45 @@ use crate::units;
 pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let started = Instant::now();
     let progress = ctx.output.progress();
-    let loaded = load::load(ctx, &args.target, Place::Anywhere, Work::One, &progress).await?;
+    let wanted = Wanted {
+        settings: limits::manifest(&args.limits),
+        app: args.detach,
+        // A node in this process would take the app with it.
+        files: if args.detach {
+            Place::Catalog
+        } else {
+            Place::Anywhere
+        },
+        ..Wanted::calls(Work::One)
+    };
+    let mut loaded = load::load(ctx, &args.target, wanted, &progress).await?;
     if ctx.tail.wants_help {
         return help(ctx, &progress, &loaded);
     }
     loaded.check_callable()?;
+    if args.detach {
+        let name = loaded.opened.detach(ctx).await?;
+        ctx.output
+            .note(&format!("`{name}` stays until `lydian app stop {name}`"));
+    }
     let encoded = encode_args(ctx, &loaded.function, &args.args)?;
     let setters = loaded.setters(&args.limits);
     let function = loaded.function.with_limits(limits::of(&args.limits));
     progress.step(format!("starting {}", function.name()));
     let mut call = Running::new(ctx, &progress, &function);
     let exit = tokio::select! {
-        exit = call.follow(Wire(encoded)) => exit.map_err(|error| setters.explain(error))?,
+        exit = call.follow(Wire(encoded)) => exit.map_err(|error| setters.explain(error)),
         _ = tokio::signal::ctrl_c() => {
             progress.finish();
             ctx.output.note(&format!("stopped `{}`", function.name()));
-            return Ok(Exit::Interrupted);
+            Ok(Exit::Interrupted)
         }
     };
-    if let Some(usage) = call.usage {
+    if let Some(usage) = call.usage.filter(|_| exit.is_ok()) {
         progress.done(&summary(function.name(), &usage, started.elapsed()));
     }
-    Ok(exit)
+    loaded.opened.close().await;
+    exit
 }
 
 pub(super) fn help(ctx: &Ctx, progress: &Progress, loaded: &Loaded) -> Result<Exit, CliError> {
@@ -72,7 +90,7 @@ pub(super) fn encode_args(
 }
 
 /// One call being followed.
-struct Running<'a> {
+pub(super) struct Running<'a> {
     ctx: &'a Ctx,
     progress: &'a Progress,
     function: &'a Function,
@@ -82,10 +100,14 @@ struct Running<'a> {
     /// Bytes of a `stream<u8>` shown on a terminal.
     text: Decoder,
     usage: Option<Usage>,
+    /// The result is printed as it comes.
+    pub(super) shows_result: bool,
+    /// The result's bytes, once it is there.
+    pub(super) result: Option<bytes::Bytes>,
 }
 
 impl<'a> Running<'a> {
-    fn new(ctx: &'a Ctx, progress: &'a Progress, function: &'a Function) -> Self {
+    pub(super) fn new(ctx: &'a Ctx, progress: &'a Progress, function: &'a Function) -> Self {
         let spelling = if ctx.output.json {
             Spelling::Json
         } else {
@@ -99,10 +121,13 @@ impl<'a> Running<'a> {
             streams: HashMap::new(),
             text: Decoder::default(),
             usage: None,
+            shows_result: true,
+            result: None,
         }
     }
 
-    async fn follow(&mut self, args: Wire) -> Result<Exit, CliError> {
+    /// Follows the call to its end.
+    pub(super) async fn follow(&mut self, args: Wire) -> Result<Exit, CliError> {
         let mut run = self.function.run::<Wire, Wire>(args).await?;
         let mut exit = Exit::Ok;
         while let Some(event) = run.next().await? {
@@ -135,7 +160,9 @@ impl<'a> Running<'a> {
         })?;
         let ty = self.function.ty();
         self.streams = result::streams(ty.result.as_ref(), &bytes)?;
-        if result::whole_stream(&ty).is_none()
+        self.result = Some(bytes.clone());
+        if self.shows_result
+            && result::whole_stream(&ty).is_none()
             && let Some(text) = self.spelling.result(ty.result.as_ref(), &bytes)?
         {
             self.progress.print(&format!("{text}\n"))?;

@@ -11,6 +11,7 @@ use lydian_node::Node;
 use serde_json::json;
 
 use super::connect::{Place, Work};
+use super::opened::{Kind, Wanted};
 use super::run::encode_args;
 use super::{Ctx, limits, load};
 use crate::args::spawn::Args;
@@ -20,11 +21,18 @@ use crate::output::progress::Progress;
 
 pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let progress = ctx.output.progress();
-    let loaded = load::load(ctx, &args.target, Place::Catalog, Work::One, &progress).await?;
+    let wanted = Wanted {
+        files: Place::Catalog,
+        ..Wanted::calls(Work::One)
+    };
+    let loaded = load::load(ctx, &args.target, wanted, &progress).await?;
     if ctx.tail.wants_help {
         return super::run::help(ctx, &progress, &loaded);
     }
     loaded.check_callable()?;
+    if matches!(loaded.opened.kind, Kind::Own(..)) {
+        return Err(goes_first(&loaded.opened.shown));
+    }
     let encoded = encode_args(ctx, &loaded.function, &args.args)?;
     let mut function = loaded.function.with_limits(limits::of(&args.limits));
     if let Some(key) = args.idempotency_key {
@@ -37,6 +45,17 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         Some(node) => stay(ctx, &progress, &call, node).await,
         None => Ok(Exit::Ok),
     }
+}
+
+/// A component's limits and grants are an app's, and one that goes with this command is gone before its call.
+fn goes_first(path: &str) -> CliError {
+    let message = format!(
+        "`{path}` has a manifest, which only an app that stays can keep for a durable call"
+    );
+    CliError::usage("needs-deploy", message).hint(format!(
+        "deploy it first: `lydian deploy {}`, then spawn a function of that app",
+        crate::output::signature::quote(path)
+    ))
 }
 
 fn show(

@@ -1,6 +1,7 @@
 //! A function's result and stream items as text: WAVE, or JSON with `--json`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use lydian_value::{Error, FuncType, Limits, Type, Value, json, wave};
 
@@ -74,6 +75,17 @@ fn broken(error: &Error) -> CliError {
     )
 }
 
+/// A result as a value.
+pub(crate) fn decoded(ty: &Type, bytes: &[u8]) -> Result<Value, CliError> {
+    ty.decode(bytes, &PRINTED).map_err(|error| broken(&error))
+}
+
+/// A value that was spelt in WAVE, in JSON.
+pub(crate) fn wave_to_json(ty: &Type, text: &str) -> Result<String, CliError> {
+    let value = wave::parse(ty, text, &PRINTED).map_err(|error| broken(&error))?;
+    Spelling::Json.item(ty, &value)
+}
+
 /// The bytes of a chunk of a `stream<u8>`.
 pub(crate) fn bytes(chunk: &[u8]) -> Result<bytes::Bytes, CliError> {
     match Type::list(Type::U8)
@@ -109,7 +121,7 @@ pub(crate) fn streams(ty: Option<&Type>, bytes: &[u8]) -> Result<HashMap<u32, Ty
     Ok(found)
 }
 
-fn has_stream(ty: &Type) -> bool {
+pub(crate) fn has_stream(ty: &Type) -> bool {
     match ty {
         Type::Stream(_) | Type::Future(_) => true,
         other => super::signature::children(other)
@@ -119,47 +131,61 @@ fn has_stream(ty: &Type) -> bool {
 }
 
 fn collect(ty: &Type, value: &Value, found: &mut HashMap<u32, Type>) {
-    match (ty, value) {
-        (Type::Stream(Some(item)) | Type::Future(Some(item)), Value::Stream(number)) => {
+    visit(ty, value, &mut |ty, value| {
+        if let (Type::Stream(Some(item)) | Type::Future(Some(item)), Value::Stream(number)) =
+            (ty, value)
+        {
             found.insert(*number, (**item).clone());
         }
+    });
+}
+
+/// The resources that a value hands over, each by its handle and name.
+pub(crate) fn owned(ty: &Type, value: &Value) -> Vec<(u32, Arc<str>)> {
+    let mut found = Vec::new();
+    visit(ty, value, &mut |ty, value| {
+        if let (Type::Own(name), Value::Handle(handle)) = (ty, value) {
+            found.push((*handle, name.clone()));
+        }
+    });
+    found
+}
+
+/// Shows every part of a value that has no parts, with its type. Packed lists hold numbers only and are left out.
+fn visit(ty: &Type, value: &Value, see: &mut dyn FnMut(&Type, &Value)) {
+    match (ty, value) {
         (Type::List(item) | Type::FixedList(item, _), Value::List(values)) => {
-            values.iter().for_each(|value| collect(item, value, found));
+            values.iter().for_each(|value| visit(item, value, see));
         }
         (Type::Map(_, item), Value::Map(entries)) => {
             entries
                 .iter()
-                .for_each(|(_, value)| collect(item, value, found));
+                .for_each(|(_, value)| visit(item, value, see));
         }
         (Type::Record(record), Value::Record(values)) => {
-            record
-                .fields
-                .iter()
-                .zip(values)
-                .for_each(|(field, value)| collect(&field.ty, value, found));
+            let fields = record.fields.iter().zip(values);
+            fields.for_each(|(field, value)| visit(&field.ty, value, see));
         }
         (Type::Tuple(types), Value::Tuple(values)) => {
-            types
-                .iter()
-                .zip(values)
-                .for_each(|(ty, value)| collect(ty, value, found));
+            let items = types.iter().zip(values);
+            items.for_each(|(ty, value)| visit(ty, value, see));
         }
         (Type::Variant(variant), Value::Variant(case, Some(payload))) => {
             let case = variant.cases.get(*case as usize);
             if let Some(ty) = case.and_then(|case| case.ty.as_ref()) {
-                collect(ty, payload, found);
+                visit(ty, payload, see);
             }
         }
-        (Type::Option(ty), Value::Option(Some(payload))) => collect(ty, payload, found),
+        (Type::Option(ty), Value::Option(Some(payload))) => visit(ty, payload, see),
         (Type::Result(result), Value::Result(payload)) => {
             match (payload, &result.ok, &result.err) {
                 (Ok(Some(payload)), Some(ty), _) | (Err(Some(payload)), _, Some(ty)) => {
-                    collect(ty, payload, found)
+                    visit(ty, payload, see);
                 }
                 _ => {}
             }
         }
-        _ => {}
+        (ty, value) => see(ty, value),
     }
 }
 

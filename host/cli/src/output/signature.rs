@@ -24,11 +24,11 @@ pub(crate) fn help(function: &FuncType, docs: &str, target: &str, style: Style) 
             let _ = writeln!(text, "  --{:width$}  {}", param.name, param.ty);
         }
     }
-    let types = named_types(function);
+    let types = named_types([function]);
     if !types.is_empty() {
         let _ = write!(text, "\n{}\n", style.bold("Types:"));
         for ty in types {
-            let _ = writeln!(text, "  {} = {}", ty.name().unwrap_or_default(), ty.shape());
+            let _ = writeln!(text, "  {}", definition(ty));
         }
     }
     let _ = write!(
@@ -50,8 +50,13 @@ pub(crate) fn example(function: &FuncType, target: &str) -> String {
     line
 }
 
+/// `config = record { depth: u32 }`
+pub(crate) fn definition(ty: &Type) -> String {
+    format!("{} = {}", ty.name().unwrap_or_default(), ty.shape())
+}
+
 /// The first use of each named type, outer before inner.
-fn named_types(function: &FuncType) -> Vec<&Type> {
+pub(crate) fn named_types<'a>(functions: impl IntoIterator<Item = &'a FuncType>) -> Vec<&'a Type> {
     fn visit<'a>(ty: &'a Type, found: &mut Vec<&'a Type>) {
         if let Some(name) = ty.name() {
             if found.iter().any(|before| before.name() == Some(name)) {
@@ -64,10 +69,12 @@ fn named_types(function: &FuncType) -> Vec<&Type> {
             .for_each(|child| visit(child, found));
     }
     let mut found = Vec::new();
-    let params = function.params.iter().map(|param| &param.ty);
-    params
-        .chain(&function.result)
-        .for_each(|ty| visit(ty, &mut found));
+    for function in functions {
+        let params = function.params.iter().map(|param| &param.ty);
+        params
+            .chain(&function.result)
+            .for_each(|ty| visit(ty, &mut found));
+    }
     found
 }
 

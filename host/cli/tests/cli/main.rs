@@ -12,5 +12,6 @@ mod catalog;
 mod map;
 mod node;
 mod run;
+mod shell;
 mod support;
 mod usage;

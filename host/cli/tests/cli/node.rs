@@ -88,11 +88,8 @@ fn a_running_call_is_waited_for_and_cancelled() {
         "error: call `[CALL]` is not done yet\nhint: it goes on; wait for it with `lydian calls get [CALL]`\n",
     );
     let explained = cli.run(&["calls", "explain", &id]);
-    assert!(
-        explained.stdout.contains("running for"),
-        "{}",
-        explained.stdout
-    );
+    let told = explained.stdout.contains("running for") || explained.stdout.contains("queued for");
+    assert!(told, "{}", explained.stdout);
     // Bare components belong to no environment; whoever looks for a call wants to see it.
     let list = cli.run(&["calls", "list", "--json"]).json();
     assert!(
@@ -194,4 +191,75 @@ fn doctor_says_what_it_finds() {
     for name in ["data-dir", "node", "pagemap-scan", "cargo", "wasm-target"] {
         assert!(ran.stdout.contains(name), "{name}: {}", ran.stdout);
     }
+}
+
+/// The manifest makes an app of a file, which nobody needs after its only caller has gone.
+#[test]
+fn an_app_of_a_command_goes_with_it_unless_it_is_detached() {
+    let Setup { cli, node: _node } = setup();
+    cli.file("lydian.toml", "timeout = \"5s\"\n");
+    cli.run(&["run", "math.wasm::square", "4"])
+        .is(0, "16\n", "");
+    assert_eq!(
+        cli.run(&["app", "list", "--json"]).json(),
+        serde_json::json!([])
+    );
+    let ran = cli.run(&["run", "--detach", "math.wasm::square", "4"]);
+    ran.exits(0);
+    assert_eq!(ran.stdout, "16\n");
+    let list = cli.run(&["app", "list", "--json"]).json();
+    let name = list[0]["name"].as_str().unwrap();
+    assert!(name.starts_with("math~"), "{list}");
+    assert_eq!(
+        ran.stderr,
+        format!("note: `{name}` stays until `lydian app stop {name}`\n")
+    );
+    assert!(cli.run(&["app", "list"]).stdout.contains("detached"));
+    cli.run(&["run", &format!("{name}::square"), "5"])
+        .is(0, "25\n", "");
+    cli.run(&["app", "stop", name]).exits(0);
+    assert_eq!(
+        cli.run(&["app", "list", "--json"]).json(),
+        serde_json::json!([])
+    );
+    // A node in this process would not outlive the command.
+    let alone = Cli::new();
+    alone.file("math.wasm", guests::MATH.bytes());
+    let ran = alone.run(&["run", "--detach", "math.wasm::square", "4"]);
+    ran.exits(2);
+    assert!(
+        ran.stderr.contains("hint: start one with `lydian up`"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// Whoever presses Ctrl-C is done with the app; its node is not to wait for a silence.
+#[test]
+fn ctrl_c_ends_the_app_of_a_command() {
+    let Setup { cli, node: _node } = setup();
+    cli.file("spin.wasm", guests::SPIN.bytes());
+    cli.file("lydian.toml", "timeout = \"1h\"\n");
+    let mut command = cli.command(&["run", "spin.wasm::spin"]);
+    let child = command
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let apps = || {
+        cli.run(&["app", "list", "--json"])
+            .json()
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    while apps().is_empty() || apps()[0]["calls_running"] == 0 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::process::Command::new("kill")
+        .args(["-s", "INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130));
+    assert_eq!(apps(), Vec::<serde_json::Value>::new());
 }

@@ -284,3 +284,70 @@ fn comments_of_the_wit_explain_a_crates_functions() {
     let help = cli.run(&["run", "sums::square", "--help"]);
     assert!(help.stdout.starts_with(expected), "{}", help.stdout);
 }
+
+/// What stands beside a component holds for it before it is deployed, too.
+#[test]
+fn the_manifest_beside_a_file_holds() {
+    let cli = Cli::new();
+    cli.file("spin.wasm", guests::SPIN.bytes());
+    cli.file("lydian.toml", "timeout = \"200ms\"\n");
+    let ran = cli.run(&["run", "spin.wasm::spin"]);
+    ran.exits(4);
+    assert!(
+        ran.stderr
+            .starts_with("error: function `spin` ran past its limit of 200ms"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr
+            .ends_with("hint: give it more time with `timeout` in lydian.toml\n"),
+        "{}",
+        ran.stderr
+    );
+    // The command line is nearer to the call than the file.
+    let ran = cli.run(&["run", "spin.wasm::spin", "--timeout", "300ms"]);
+    assert!(ran.stderr.contains("its limit of 300ms"), "{}", ran.stderr);
+}
+
+#[test]
+fn grants_beside_a_file_hold() {
+    let cli = Cli::new();
+    cli.file("env.wasm", guests::ENV.bytes());
+    let run = || cli.run(&["run", "env.wasm::variable", "GREETING"]);
+    run().is(0, "none\n", "");
+    cli.file("lydian.toml", "env = { GREETING = \"hi\" }\n");
+    run().is(0, "some(\"hi\")\n", "");
+    let described = cli.run(&["app", "describe", "./env.wasm"]);
+    described.exits(0);
+    assert!(
+        described.stdout.starts_with("./env.wasm, not deployed\n"),
+        "{}",
+        described.stdout
+    );
+    assert!(
+        described.stdout.contains("grants: env GREETING"),
+        "{}",
+        described.stdout
+    );
+    cli.file("lydian.toml", "evn = { GREETING = \"hi\" }\n");
+    let refused = run();
+    refused.exits(2);
+    assert!(refused.stderr.contains("evn"), "{}", refused.stderr);
+}
+
+/// A durable call outlives the command, and with it an app of the command's own.
+#[test]
+fn a_durable_call_of_a_file_with_a_manifest_wants_a_deployment() {
+    let cli = Cli::with_own_home();
+    cli.file("math.wasm", guests::MATH.bytes());
+    cli.file("lydian.toml", "timeout = \"5s\"\n");
+    let ran = cli.run(&["spawn", "math.wasm::square", "4"]);
+    ran.exits(2);
+    assert!(
+        ran.stderr
+            .contains("hint: deploy it first: `lydian deploy math.wasm`"),
+        "{}",
+        ran.stderr
+    );
+}

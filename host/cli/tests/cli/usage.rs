@@ -9,6 +9,7 @@ fn every_command_has_help() {
         "run",
         "map",
         "spawn",
+        "shell",
         "calls",
         "calls list",
         "calls get",
