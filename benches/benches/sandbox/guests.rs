@@ -2,7 +2,7 @@
 
 use lydian_value::Value;
 use std::fmt::Write;
-use wasmtime::component::Val;
+use wasmtime::component::{ComponentType, Lift, Lower, Val};
 
 /// No memory at all.
 pub const SQUARE: &str = r#"(component
@@ -76,6 +76,45 @@ pub fn mix() -> (Value, Val) {
     let items = (0..1_000).map(item);
     let (ours, theirs): (Vec<Value>, Vec<Val>) = items.unzip();
     (Value::List(ours), Val::List(theirs))
+}
+
+/// The same as the Rust types that a program which knows the interface would use.
+pub fn typed_mix() -> Vec<Item> {
+    let item = |n: u32| Item {
+        id: n.into(),
+        name: format!("item number {n}"),
+        tags: ["red", "a longer tag", "x"].map(str::to_owned).into(),
+        kind: match n % 3 {
+            0 => Kind::Plain,
+            1 => Kind::Count(n),
+            _ => Kind::Text("some text".into()),
+        },
+        score: Some(f64::from(n) / 3.0),
+        pairs: (0..4).map(|k| (k, n as f32)).collect(),
+    };
+    (0..1_000).map(item).collect()
+}
+
+#[derive(Clone, ComponentType, Lower, Lift)]
+#[component(record)]
+pub struct Item {
+    id: u64,
+    name: String,
+    tags: Vec<String>,
+    kind: Kind,
+    score: Option<f64>,
+    pairs: Vec<(u8, f32)>,
+}
+
+#[derive(Clone, ComponentType, Lower, Lift)]
+#[component(variant)]
+pub enum Kind {
+    #[component(name = "plain")]
+    Plain,
+    #[component(name = "count")]
+    Count(u32),
+    #[component(name = "text")]
+    Text(String),
 }
 
 fn item(n: u32) -> (Value, Val) {

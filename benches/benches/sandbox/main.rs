@@ -181,9 +181,20 @@ fn twin_echo<T>(
     ty: &str,
     list: Vec<T>,
 ) where
-    T: wasmtime::component::Lower + wasmtime::component::Lift + Clone + 'static,
+    T: wasmtime::component::Lower + wasmtime::component::Lift + Clone + Send + Sync + 'static,
 {
     let twin = twin::Twin::new(SANDBOXES, &guests::echo(ty, ""));
+    twin_echo_by(group, name, twin, list);
+}
+
+fn twin_echo_by<T>(
+    group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
+    name: &str,
+    twin: twin::Twin,
+    list: Vec<T>,
+) where
+    T: wasmtime::component::Lower + wasmtime::component::Lift + Clone + Send + Sync + 'static,
+{
     let list = std::sync::Arc::new(list);
     group.bench_function(name, |b| {
         b.iter_custom(|count| {
@@ -228,6 +239,12 @@ fn mix(c: &mut Criterion) {
             })
         })
     });
+    twin_echo_by(
+        &mut group,
+        "typed",
+        twin::Twin::new(SANDBOXES, &wat),
+        guests::typed_mix(),
+    );
     group.finish();
 }
 

@@ -1,6 +1,6 @@
 //! Guest memory and flat values into wire bytes.
 
-use super::plan::{Kind, Node, Variant};
+use super::plan::{Kind, Node, Scalar, ScalarKind, Variant};
 use super::wire::push_len;
 use crate::current;
 use crate::limit::LimitHit;
@@ -45,12 +45,12 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
     /// Reads the values of a record whose pointer is given, as results that are not flat are returned.
     pub(super) fn indirect(&mut self, node: &Node, pointer: u32) -> Result<()> {
         self.check_align(pointer, node.align)?;
-        self.load(node, pointer as usize)
+        let bytes = self.window(pointer as usize, node.size)?;
+        self.load(node, bytes)
     }
 
-    /// Reads one value at `offset`.
-    fn load(&mut self, node: &Node, offset: usize) -> Result<()> {
-        let bytes = self.window(offset, node.size)?;
+    /// Reads one value, which is all of `bytes` but for what it points to.
+    fn load(&mut self, node: &Node, bytes: &'cx [u8]) -> Result<()> {
         if node.plain {
             self.room(node.size + node.min_wire)?;
             return read_plain(node, bytes, &mut self.out);
@@ -64,17 +64,19 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
                 let (pointer, len) = pair(bytes);
                 self.list(item, pointer, len)
             }
-            Kind::FixedList(item, len) => {
-                (0..*len as usize).try_for_each(|index| self.load(item, offset + index * item.size))
-            }
-            Kind::Record(fields) => fields
-                .iter()
-                .try_for_each(|field| self.load(&field.node, offset + field.offset)),
+            Kind::FixedList(item, _) if item.size > 0 => bytes
+                .chunks_exact(item.size)
+                .try_for_each(|bytes| self.load(item, bytes)),
+            Kind::Record(fields) => fields.iter().try_for_each(|field| {
+                self.load(&field.node, &bytes[field.offset..][..field.node.size])
+            }),
             Kind::Variant(variant) => {
                 let case = read_tag(variant, bytes)?;
                 push_len(&mut self.out, case);
                 match &variant.cases[case as usize] {
-                    Some(payload) => self.load(payload, offset + variant.payload_offset),
+                    Some(payload) => {
+                        self.load(payload, &bytes[variant.payload_offset..][..payload.size])
+                    }
                     None => self.room(0),
                 }
             }
@@ -189,7 +191,10 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
                 }
                 self.room(0)?;
             }
-            _ => (0..count).try_for_each(|index| self.load(item, pointer + index * item.size))?,
+            _ if item.size > 0 => bytes
+                .chunks_exact(item.size)
+                .try_for_each(|bytes| self.load(item, bytes))?,
+            _ => {}
         }
         Ok(())
     }
@@ -255,20 +260,12 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
 
 /// Appends a value that is all in `bytes`, which are exactly its size.
 fn read_plain(node: &Node, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    if node.packed {
-        out.extend_from_slice(bytes);
-        return Ok(());
+    if let Some(scalars) = &node.scalars {
+        return scalars
+            .iter()
+            .try_for_each(|scalar| read_scalar(*scalar, bytes, out));
     }
     match &node.kind {
-        Kind::Bool => out.push(u8::from(bytes[0] != 0)),
-        Kind::Char => {
-            if char::from_u32(word(bytes)).is_none() {
-                bail!("a `char` in the result is not a Unicode scalar value");
-            }
-            out.extend_from_slice(bytes);
-        }
-        Kind::F32 => extend_f32(out, bytes),
-        Kind::F64 => extend_f64(out, bytes),
         Kind::Flags(count) => push_flags(out, bytes, *count),
         Kind::FixedList(item, _) if item.size > 0 => {
             for bytes in bytes.chunks_exact(item.size) {
@@ -295,6 +292,32 @@ fn read_plain(node: &Node, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+#[inline]
+fn read_scalar(Scalar { at, kind }: Scalar, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    match kind {
+        ScalarKind::One => out.push(bytes[at]),
+        ScalarKind::Two => out.extend_from_slice(&array::<2>(bytes, at)),
+        ScalarKind::Four => out.extend_from_slice(&array::<4>(bytes, at)),
+        ScalarKind::Eight => out.extend_from_slice(&array::<8>(bytes, at)),
+        ScalarKind::F32 => out.extend_from_slice(&canonical_f32(array(bytes, at))),
+        ScalarKind::F64 => out.extend_from_slice(&canonical_f64(array(bytes, at))),
+        ScalarKind::Bool => out.push(u8::from(bytes[at] != 0)),
+        ScalarKind::Char => {
+            let code = array::<4>(bytes, at);
+            if char::from_u32(u32::from_le_bytes(code)).is_none() {
+                bail!("a `char` in the result is not a Unicode scalar value");
+            }
+            out.extend_from_slice(&code);
+        }
+    }
+    Ok(())
+}
+
+#[inline]
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes[at..].first_chunk().copied().unwrap_or([0; N])
 }
 
 fn read_tag(variant: &Variant, bytes: &[u8]) -> Result<u32> {
@@ -328,9 +351,7 @@ fn extend_f32(out: &mut Vec<u8>, bytes: &[u8]) {
         let start = out.len();
         out.extend_from_slice(block);
         for float in out[start..].as_chunks_mut::<4>().0 {
-            let bits = u32::from_le_bytes(*float);
-            let nan = bits & 0x7fff_ffff > 0x7f80_0000;
-            *float = if nan { 0x7fc0_0000 } else { bits }.to_le_bytes();
+            *float = canonical_f32(*float);
         }
     }
 }
@@ -341,11 +362,23 @@ fn extend_f64(out: &mut Vec<u8>, bytes: &[u8]) {
         let start = out.len();
         out.extend_from_slice(block);
         for float in out[start..].as_chunks_mut::<8>().0 {
-            let bits = u64::from_le_bytes(*float);
-            let nan = bits & 0x7fff_ffff_ffff_ffff > 0x7ff0_0000_0000_0000;
-            *float = if nan { 0x7ff8_0000_0000_0000 } else { bits }.to_le_bytes();
+            *float = canonical_f64(*float);
         }
     }
+}
+
+#[inline]
+fn canonical_f32(float: [u8; 4]) -> [u8; 4] {
+    let bits = u32::from_le_bytes(float);
+    let nan = bits & 0x7fff_ffff > 0x7f80_0000;
+    if nan { 0x7fc0_0000 } else { bits }.to_le_bytes()
+}
+
+#[inline]
+fn canonical_f64(float: [u8; 8]) -> [u8; 8] {
+    let bits = u64::from_le_bytes(float);
+    let nan = bits & 0x7fff_ffff_ffff_ffff > 0x7ff0_0000_0000_0000;
+    if nan { 0x7ff8_0000_0000_0000 } else { bits }.to_le_bytes()
 }
 
 fn word(bytes: &[u8]) -> u32 {

@@ -1,6 +1,6 @@
 //! Wire bytes into guest memory and flat values.
 
-use super::plan::{Kind, Node, Variant};
+use super::plan::{Kind, Node, Scalar, ScalarKind, Variant};
 use super::wire::{Malformed, Reader};
 use crate::current;
 use std::mem::MaybeUninit;
@@ -12,12 +12,17 @@ use wasmtime::{Result, ValRaw, bail};
 /// Most bytes one allocation in a guest may be asked for; lengths beyond it cannot be stated in a 32-bit memory anyway.
 const MAX_ALLOCATION: usize = (1 << 31) - 1;
 
+/// Bytes of one list that are put together before they are copied; the host's memory is not for whole lists.
+const STAGE_BYTES: usize = 32 << 10;
+
 /// One walk over the arguments.
 pub(super) struct Lowering<'a, 'cx, T: 'static> {
     cx: &'a mut LowerContext<'cx, T>,
     wire: Reader<'a>,
     /// Whether the guest's strings are UTF-8, as nearly all are.
     utf8: bool,
+    /// Values that are being put together: those of the innermost list are last.
+    stage: Vec<u8>,
 }
 
 impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
@@ -27,13 +32,14 @@ impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
             cx,
             wire: Reader::new(wire),
             utf8,
+            stage: Vec::new(),
         }
     }
 
     /// Writes all arguments as one record into memory of its own and answers where.
     pub(super) fn indirect(&mut self, node: &Node) -> Result<u32> {
         let offset = self.allocate(node.align, node.size)?;
-        self.store(node, offset)?;
+        self.store(node, 1, offset)?;
         Ok(offset as u32)
     }
 
@@ -42,47 +48,73 @@ impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
         self.wire.finish()
     }
 
-    /// Writes one value at `offset`, which the caller knows to lie within memory.
-    fn store(&mut self, node: &Node, offset: usize) -> Result<()> {
+    /// Writes `count` values, one after the other, from `offset` on.
+    ///
+    /// They are put together on the stage and copied a block at a time: looking up where a guest's memory is costs more than
+    /// a field, and has to be done again after each allocation.
+    fn store(&mut self, node: &Node, count: usize, offset: usize) -> Result<()> {
+        let start = self.stage.len();
+        let most = (STAGE_BYTES / node.size.max(1)).max(1);
+        let mut done = 0;
+        while done < count {
+            let block = most.min(count - done);
+            let bytes = block * node.size;
+            self.stage.resize(start + bytes, 0);
+            for index in 0..block {
+                self.put(node, start + index * node.size)?;
+            }
+            window(self.cx.as_slice_mut(), offset + done * node.size, bytes)?
+                .copy_from_slice(&self.stage[start..start + bytes]);
+            self.stage.truncate(start);
+            done += block;
+        }
+        Ok(())
+    }
+
+    /// Puts one value on the stage at `at`, where there is room for it.
+    fn put(&mut self, node: &Node, at: usize) -> Result<()> {
         if node.plain {
-            let memory = self.cx.as_slice_mut();
-            return Ok(write_plain(
-                node,
-                &mut self.wire,
-                window(memory, offset, node.size)?,
-            )?);
+            let slot = &mut self.stage[at..at + node.size];
+            return Ok(write_plain(node, &mut self.wire, slot)?);
         }
         match &node.kind {
             Kind::String => {
                 let pair = self.string()?;
-                self.write_pair(offset, pair)
+                self.put_pair(at, pair);
             }
             Kind::List(item) => {
                 let pair = self.list(item)?;
-                self.write_pair(offset, pair)
+                self.put_pair(at, pair);
             }
-            Kind::FixedList(item, len) => (0..*len as usize)
-                .try_for_each(|index| self.store(item, offset + index * item.size)),
-            Kind::Record(fields) => fields
-                .iter()
-                .try_for_each(|field| self.store(&field.node, offset + field.offset)),
-            Kind::Variant(variant) => self.store_variant(variant, offset),
+            Kind::FixedList(item, len) => {
+                for index in 0..*len as usize {
+                    self.put(item, at + index * item.size)?;
+                }
+            }
+            Kind::Record(fields) => {
+                for field in fields {
+                    self.put(&field.node, at + field.offset)?;
+                }
+            }
+            Kind::Variant(variant) => {
+                let case = read_case(variant, &mut self.wire)?;
+                put_tag(variant, case, &mut self.stage[at..]);
+                if let Some(payload) = &variant.cases[case as usize] {
+                    self.put(payload, at + variant.payload_offset)?;
+                }
+            }
             Kind::Handle(ty) => {
-                let handle = self.handle(*ty)?;
-                handle.linear_lower_to_memory(self.cx, *ty, offset)
+                let index = self.own_or_borrow(*ty)?.get_u32();
+                self.stage[at..at + 4].copy_from_slice(&index.to_le_bytes());
             }
             _ => bail!(Malformed::Stream),
         }
+        Ok(())
     }
 
-    fn store_variant(&mut self, variant: &Variant, offset: usize) -> Result<()> {
-        let case = read_case(variant, &mut self.wire)?;
-        let tag = usize::from(variant.tag);
-        window(self.cx.as_slice_mut(), offset, tag)?.copy_from_slice(&case.to_le_bytes()[..tag]);
-        match &variant.cases[case as usize] {
-            Some(payload) => self.store(payload, offset + variant.payload_offset),
-            None => Ok(()),
-        }
+    fn put_pair(&mut self, at: usize, (pointer, len): (u32, u32)) {
+        self.stage[at..at + 4].copy_from_slice(&pointer.to_le_bytes());
+        self.stage[at + 4..at + 8].copy_from_slice(&len.to_le_bytes());
     }
 
     /// Writes one value as core values, the first into `flat[0]`. Slots that the case of a variant does not use stay zero.
@@ -116,13 +148,7 @@ impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
                     self.flatten(payload, &mut flat[1..])?;
                 }
             }
-            Kind::Handle(ty) => {
-                let handle = self.handle(*ty)?;
-                let mut slot = MaybeUninit::uninit();
-                handle.linear_lower_to_flat(self.cx, *ty, &mut slot)?;
-                // SAFETY: `linear_lower_to_flat` has initialised the slot, as it returned `Ok`.
-                flat[0] = unsafe { slot.assume_init() };
-            }
+            Kind::Handle(ty) => flat[0] = self.own_or_borrow(*ty)?,
             Kind::Flags(count) => {
                 let mut bytes = [0; 4];
                 for word in 0..count.div_ceil(32) {
@@ -196,7 +222,7 @@ impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
 
     fn fill(&mut self, item: &Node, count: usize, offset: usize, bytes: usize) -> Result<()> {
         if !item.plain {
-            return (0..count).try_for_each(|index| self.store(item, offset + index * item.size));
+            return self.store(item, count, offset);
         }
         let memory = window(self.cx.as_slice_mut(), offset, bytes)?;
         if item.packed || matches!(item.kind, Kind::F32 | Kind::F64) {
@@ -214,11 +240,13 @@ impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
         self.cx.realloc(0, 0, align, bytes)
     }
 
-    fn write_pair(&mut self, offset: usize, (pointer, len): (u32, u32)) -> Result<()> {
-        let slot = window(self.cx.as_slice_mut(), offset, 8)?;
-        slot[..4].copy_from_slice(&pointer.to_le_bytes());
-        slot[4..].copy_from_slice(&len.to_le_bytes());
-        Ok(())
+    /// The guest's own index for a handle of the caller's.
+    fn own_or_borrow(&mut self, ty: InterfaceType) -> Result<ValRaw> {
+        let handle = self.handle(ty)?;
+        let mut slot = MaybeUninit::uninit();
+        handle.linear_lower_to_flat(self.cx, ty, &mut slot)?;
+        // SAFETY: `linear_lower_to_flat` has initialised the slot, as it returned `Ok`.
+        Ok(unsafe { slot.assume_init() })
     }
 
     fn handle(&mut self, ty: InterfaceType) -> Result<ResourceAny> {
@@ -230,21 +258,12 @@ impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
 
 /// Writes a value that needs no allocation. `slot` is exactly its size; gaps are left as they are.
 fn write_plain(node: &Node, wire: &mut Reader<'_>, slot: &mut [u8]) -> Result<(), Malformed> {
-    if let Some(width) = node.packed_width() {
-        slot.copy_from_slice(wire.take(width)?);
-        return Ok(());
+    if let Some(scalars) = &node.scalars {
+        return scalars
+            .iter()
+            .try_for_each(|scalar| write_scalar(*scalar, wire, slot));
     }
     match &node.kind {
-        Kind::Int { .. } | Kind::F32 | Kind::F64 => slot.copy_from_slice(wire.take(slot.len())?),
-        Kind::Bool => match wire.array()? {
-            [value @ (0 | 1)] => slot[0] = value,
-            _ => return Err(Malformed::Range),
-        },
-        Kind::Char => {
-            let bytes = wire.array()?;
-            char::from_u32(u32::from_le_bytes(bytes)).ok_or(Malformed::Range)?;
-            slot.copy_from_slice(&bytes);
-        }
         Kind::Flags(count) => {
             let bits = wire.take(count.div_ceil(8) as usize)?;
             check_flags(bits, *count)?;
@@ -267,8 +286,7 @@ fn write_plain(node: &Node, wire: &mut Reader<'_>, slot: &mut [u8]) -> Result<()
         }
         Kind::Variant(variant) => {
             let case = read_case(variant, wire)?;
-            let tag = usize::from(variant.tag);
-            slot[..tag].copy_from_slice(&case.to_le_bytes()[..tag]);
+            put_tag(variant, case, slot);
             if let Some(payload) = &variant.cases[case as usize] {
                 write_plain(
                     payload,
@@ -281,6 +299,38 @@ fn write_plain(node: &Node, wire: &mut Reader<'_>, slot: &mut [u8]) -> Result<()
         _ => {}
     }
     Ok(())
+}
+
+#[inline]
+fn write_scalar(
+    Scalar { at, kind }: Scalar,
+    wire: &mut Reader<'_>,
+    slot: &mut [u8],
+) -> Result<(), Malformed> {
+    match kind {
+        ScalarKind::One => slot[at] = wire.array::<1>()?[0],
+        ScalarKind::Two => slot[at..at + 2].copy_from_slice(&wire.array::<2>()?),
+        ScalarKind::Four | ScalarKind::F32 => slot[at..at + 4].copy_from_slice(&wire.array::<4>()?),
+        ScalarKind::Eight | ScalarKind::F64 => {
+            slot[at..at + 8].copy_from_slice(&wire.array::<8>()?)
+        }
+        ScalarKind::Bool => match wire.array()? {
+            [value @ (0 | 1)] => slot[at] = value,
+            _ => return Err(Malformed::Range),
+        },
+        ScalarKind::Char => {
+            let bytes = wire.array()?;
+            char::from_u32(u32::from_le_bytes(bytes)).ok_or(Malformed::Range)?;
+            slot[at..at + 4].copy_from_slice(&bytes);
+        }
+    }
+    Ok(())
+}
+
+#[inline]
+fn put_tag(variant: &Variant, case: u32, slot: &mut [u8]) {
+    let tag = usize::from(variant.tag);
+    slot[..tag].copy_from_slice(&case.to_le_bytes()[..tag]);
 }
 
 /// Options and results have one byte on the wire, which is what the length form of 0 and 1 is as well.

@@ -54,7 +54,32 @@ pub(crate) struct Node {
     pub(super) plain: bool,
     /// The bytes in memory are the bytes on the wire, whatever they are.
     pub(super) packed: bool,
+    /// The scalars of a plain type that has no cases, in order: a loop over them takes the place of a walk over the type.
+    pub(super) scalars: Option<Box<[Scalar]>>,
 }
+
+/// One scalar of a plain type.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scalar {
+    /// Where it lies, from the beginning of the value.
+    pub(super) at: usize,
+    pub(super) kind: ScalarKind,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ScalarKind {
+    One,
+    Two,
+    Four,
+    Eight,
+    F32,
+    F64,
+    Bool,
+    Char,
+}
+
+/// Types with more scalars than this are walked.
+const MAX_SCALARS: usize = 64;
 
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
@@ -102,11 +127,6 @@ impl Node {
     pub(crate) fn build(types: &ComponentTypes, ty: InterfaceType) -> Result<Node> {
         Builder { types }.node(ty, 0)
     }
-
-    /// Wire bytes of one packed value.
-    pub(super) fn packed_width(&self) -> Option<usize> {
-        self.packed.then_some(self.size)
-    }
 }
 
 struct Builder<'a> {
@@ -128,6 +148,7 @@ impl Builder<'_> {
             min_wire: min_wire(&kind, size),
             plain: is_plain(&kind),
             packed: is_packed(&kind, size),
+            scalars: scalars(&kind, size),
             kind,
         })
     }
@@ -243,8 +264,38 @@ impl Builder<'_> {
             min_wire: min_wire(&kind, size),
             plain: is_plain(&kind),
             packed: is_packed(&kind, size),
+            scalars: scalars(&kind, size),
             kind,
         })
+    }
+}
+
+fn scalars(kind: &Kind, size: usize) -> Option<Box<[Scalar]>> {
+    let one = |kind| Some([Scalar { at: 0, kind }].into());
+    match (kind, size) {
+        (Kind::Int { .. }, 1) => one(ScalarKind::One),
+        (Kind::Int { .. }, 2) => one(ScalarKind::Two),
+        (Kind::Int { .. }, 4) => one(ScalarKind::Four),
+        (Kind::Int { .. }, _) => one(ScalarKind::Eight),
+        (Kind::F32, _) => one(ScalarKind::F32),
+        (Kind::F64, _) => one(ScalarKind::F64),
+        (Kind::Bool, _) => one(ScalarKind::Bool),
+        (Kind::Char, _) => one(ScalarKind::Char),
+        (Kind::Record(fields), _) => {
+            let mut all = Vec::new();
+            for field in fields {
+                let inner = field.node.scalars.iter().flatten();
+                all.extend(inner.map(|scalar| Scalar {
+                    at: field.offset + scalar.at,
+                    kind: scalar.kind,
+                }));
+                if field.node.scalars.is_none() || all.len() > MAX_SCALARS {
+                    return None;
+                }
+            }
+            Some(all.into())
+        }
+        _ => None,
     }
 }
 
