@@ -49,7 +49,7 @@ unsafe impl Lower for Args {
             Some(_) => lowering.flatten(params, flat)?,
             None => flat[0] = ValRaw::i64(lowering.indirect(params)?.into()),
         }
-        Ok(lowering.finish()?)
+        lowering.finish()
     }
 
     fn linear_lower_to_memory<T>(

@@ -15,6 +15,9 @@ const MAX_ALLOCATION: usize = (1 << 31) - 1;
 /// Bytes of one list that are put together before they are copied; the host's memory is not for whole lists.
 const STAGE_BYTES: usize = 32 << 10;
 
+/// Strings and the like that wait to be copied; a list of a million of them is no reason to keep a million pointers.
+const MOST_DUE: usize = 1024;
+
 /// One walk over the arguments.
 pub(super) struct Lowering<'a, 'cx, T: 'static> {
     cx: &'a mut LowerContext<'cx, T>,
@@ -23,6 +26,8 @@ pub(super) struct Lowering<'a, 'cx, T: 'static> {
     utf8: bool,
     /// Values that are being put together: those of the innermost list are last.
     stage: Vec<u8>,
+    /// Bytes that go to the guest as they are, and where to; copied many at a time, as [`Lowering::store`] says why.
+    due: Vec<(usize, &'a [u8])>,
 }
 
 impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
@@ -33,6 +38,7 @@ impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
             wire: Reader::new(wire),
             utf8,
             stage: Vec::new(),
+            due: Vec::new(),
         }
     }
 
@@ -43,9 +49,30 @@ impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
         Ok(offset as u32)
     }
 
-    /// Refuses bytes that no argument has used.
-    pub(super) fn finish(self) -> Result<(), Malformed> {
-        self.wire.finish()
+    /// Copies what is due, and refuses bytes that no argument has used.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.copy_due()?;
+        Ok(self.wire.finish()?)
+    }
+
+    /// Copies `bytes` to `offset` before the guest runs.
+    fn copy(&mut self, offset: usize, bytes: &'a [u8]) -> Result<()> {
+        self.due.push((offset, bytes));
+        if self.due.len() < MOST_DUE {
+            return Ok(());
+        }
+        self.copy_due()
+    }
+
+    fn copy_due(&mut self) -> Result<()> {
+        if self.due.is_empty() {
+            return Ok(());
+        }
+        let memory = self.cx.as_slice_mut();
+        for (offset, bytes) in self.due.drain(..) {
+            window(memory, offset, bytes.len())?.copy_from_slice(bytes);
+        }
+        Ok(())
     }
 
     /// Writes `count` values, one after the other, from `offset` on.
@@ -188,7 +215,7 @@ impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
             return self.transcode(text);
         }
         let offset = self.allocate(1, len)?;
-        window(self.cx.as_slice_mut(), offset, len)?.copy_from_slice(text.as_bytes());
+        self.copy(offset, text.as_bytes())?;
         Ok((offset as u32, len as u32))
     }
 
@@ -224,10 +251,12 @@ impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
         if !item.plain {
             return self.store(item, count, offset);
         }
-        let memory = window(self.cx.as_slice_mut(), offset, bytes)?;
         if item.packed || matches!(item.kind, Kind::F32 | Kind::F64) {
-            memory.copy_from_slice(self.wire.take(bytes)?);
-        } else if item.size > 0 {
+            let wire = self.wire.take(bytes)?;
+            return self.copy(offset, wire);
+        }
+        let memory = window(self.cx.as_slice_mut(), offset, bytes)?;
+        if item.size > 0 {
             for slot in memory.chunks_exact_mut(item.size) {
                 write_plain(item, &mut self.wire, slot)?;
             }
