@@ -36,7 +36,10 @@ type Built = (String, PathBuf);
 
 /// One guest for each file in `rust`, an example target of the guests' crate.
 fn rust_guests(guests: &Path, target: &Path, out: &Path) -> Result<Vec<Built>> {
-    watch(guests, &["Cargo.toml", "Cargo.lock", "rust", "src"]);
+    watch(
+        guests,
+        &["Cargo.toml", "Cargo.lock", "rust", "src", "../../wit"],
+    );
     compile(guests, target, "--examples")?;
     let built = target.join(TARGET).join("release/examples");
     names(&guests.join("rust"), "rs")?

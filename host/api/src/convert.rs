@@ -23,6 +23,7 @@ impl Target {
         Self {
             code: Some(target::Code::App(reference)),
             function: function.into(),
+            ..Self::default()
         }
     }
 
@@ -31,6 +32,7 @@ impl Target {
         Self {
             code: Some(target::Code::Component(digest.into())),
             function: function.into(),
+            ..Self::default()
         }
     }
 }

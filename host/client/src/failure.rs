@@ -175,6 +175,8 @@ pub struct Usage {
     pub output_bytes: u64,
     /// Where the sandbox came from.
     pub start: Start,
+    /// Calls that the function made of others, theirs not included.
+    pub nested_calls: u64,
 }
 
 impl From<v1::Usage> for Usage {
@@ -191,6 +193,7 @@ impl From<v1::Usage> for Usage {
             bytes_out: usage.bytes_out,
             output_bytes: usage.output_bytes,
             start: Start::from(usage.start()),
+            nested_calls: usage.nested_calls,
         }
     }
 }

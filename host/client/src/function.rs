@@ -124,7 +124,8 @@ impl Client {
     /// # }
     /// ```
     pub async fn component_function(&self, component: Digest, name: &str) -> Result<Function> {
-        self.find_function(Place::Component(component), name).await
+        self.find_function(self.component_place(component), name)
+            .await
     }
 
     pub(crate) async fn find_function(&self, place: Place, name: &str) -> Result<Function> {

@@ -34,7 +34,11 @@ pub(crate) enum Place {
         /// Zero: whichever is current.
         version: u64,
     },
-    Component(Digest),
+    Component {
+        digest: Digest,
+        /// Where the apps are that it may call.
+        environment: Arc<str>,
+    },
 }
 
 impl Place {
@@ -45,7 +49,7 @@ impl Place {
                 app, version: 0, ..
             } => format!("app `{app}`"),
             Self::App { app, version, .. } => format!("app `{app}` version {version}"),
-            Self::Component(digest) => format!("component `{}`", digest.short()),
+            Self::Component { digest, .. } => format!("component `{}`", digest.short()),
         }
     }
 
@@ -257,8 +261,15 @@ fn target(place: &Place, version: u64, function: &str) -> v1::Target {
                 version,
             })),
             function: function.to_owned(),
+            ..v1::Target::default()
         },
-        Place::Component(digest) => v1::Target::component(to_bytes(digest), function),
+        Place::Component {
+            digest,
+            environment,
+        } => v1::Target {
+            environment: environment.to_string(),
+            ..v1::Target::component(to_bytes(digest), function)
+        },
     }
 }
 
@@ -305,6 +316,14 @@ impl Lookups {
 }
 
 impl Client {
+    /// A component that is not deployed, seen from this client's environment.
+    pub(crate) fn component_place(&self, digest: Digest) -> Place {
+        Place::Component {
+            digest,
+            environment: self.environment().into(),
+        }
+    }
+
     /// The functions at a place, asked for when they are not known or not fresh.
     pub(crate) async fn lookup(&self, place: &Place) -> Result<Arc<Functions>> {
         let slot = self.lookups().slot(place);
@@ -342,7 +361,7 @@ fn describe_place(place: &Place) -> v1::describe_request::Of {
             app: app.to_string(),
             version: *version,
         }),
-        Place::Component(digest) => v1::describe_request::Of::Component(to_bytes(digest)),
+        Place::Component { digest, .. } => v1::describe_request::Of::Component(to_bytes(digest)),
     }
 }
 

@@ -161,7 +161,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn component_session(&self, component: Digest, limits: Limits) -> Result<Session> {
-        Session::open(self, &Place::Component(component), limits).await
+        Session::open(self, &self.component_place(component), limits).await
     }
 }
 

@@ -36,7 +36,7 @@ impl Origin {
     pub fn component(client: &Client, component: Digest) -> Self {
         Self {
             client: client.clone(),
-            place: Place::Component(component),
+            place: client.component_place(component),
         }
     }
 

@@ -52,6 +52,10 @@ pub(crate) struct Loaded {
     pub(crate) host: Arc<Host>,
     /// Slots of the pool that one sandbox takes.
     pub(crate) slots: u32,
+    /// Whether its functions can call others.
+    calls: bool,
+    /// Whether it runs in the pool of concurrent components.
+    concurrent: bool,
 }
 
 /// What is known about an exported function beyond its type.
@@ -64,6 +68,8 @@ pub(crate) struct Export {
     pub(crate) streams: bool,
     /// Whether its parameters name resources.
     handles: bool,
+    /// Whether its result does.
+    gives_handles: bool,
     lift: AtomicU8,
     pub(crate) pace: Pace,
 }
@@ -117,19 +123,21 @@ impl Component {
     /// [`Error::NoFunction`], with what there is to choose from.
     pub fn function(&self, name: &str) -> Result<Function, Error> {
         let found = self.loaded.interface.function(name)?;
-        // `found` is a reference into the list, so it has a place in it.
-        let index = self
-            .loaded
-            .interface
-            .functions
-            .iter()
-            .position(|function| std::ptr::eq(function, found))
-            .unwrap_or(0);
         Ok(Function {
             component: self.loaded.clone(),
-            index,
+            index: self.loaded.index_of(found),
             prepared: self.prepared,
         })
+    }
+}
+
+impl Loaded {
+    /// The place of a function, which is a reference into the list.
+    fn index_of(&self, function: &FuncType) -> usize {
+        let mut functions = self.interface.functions.iter();
+        functions
+            .position(|other| std::ptr::eq(other, function))
+            .unwrap_or(0)
     }
 }
 
@@ -161,6 +169,39 @@ impl Function {
     /// Whether its result names streams or futures, so that [`Engine::run`] is the way to call it.
     pub fn has_streams(&self) -> bool {
         self.export().streams
+    }
+
+    /// Whether it can call other functions: its component imports `lydian:calls`.
+    pub fn makes_calls(&self) -> bool {
+        self.component.calls
+    }
+
+    /// Whether it runs in the pool of concurrent components, [`Stats::concurrent_max`](crate::Stats) large.
+    pub fn is_concurrent(&self) -> bool {
+        self.component.concurrent
+    }
+
+    /// How many of the engine's sandboxes one call of it counts for.
+    pub fn slots(&self) -> u32 {
+        self.component.slots
+    }
+
+    /// Another function of the same component; see [`Component::function`].
+    ///
+    /// # Errors
+    /// [`Error::NoFunction`], with what there is to choose from.
+    pub fn sibling(&self, name: &str) -> Result<Function, Error> {
+        let found = self.component.interface.function(name)?;
+        Ok(Function {
+            component: self.component.clone(),
+            index: self.component.index_of(found),
+            prepared: self.prepared,
+        })
+    }
+
+    /// Whether it takes or gives resources, which mean something in one sandbox only.
+    pub fn has_handles(&self) -> bool {
+        self.export().handles || self.export().gives_handles
     }
 
     /// Any function of a component; none when it exports none.
@@ -314,6 +355,8 @@ fn link(
         .map_or(1, |needs| Pool::slots(needs.num_memories, needs.num_tables));
     Ok(Arc::new(Loaded {
         digest,
+        calls: imports::make_calls(&interface.imports),
+        concurrent: engine.0.hosts.is_concurrent(&host),
         interface,
         exports,
         pre,
@@ -338,11 +381,11 @@ fn export(component: &wasmtime::component::Component, function: &FuncType) -> Op
         }),
         streams: result
             .is_some_and(|ty| any(ty, &|ty| matches!(ty, Type::Stream(_) | Type::Future(_)))),
-        handles: function.params.iter().any(|param| {
-            any(&param.ty, &|ty| {
-                matches!(ty, Type::Own(_) | Type::Borrow(_))
-            })
-        }),
+        handles: function
+            .params
+            .iter()
+            .any(|param| any(&param.ty, &is_handle)),
+        gives_handles: result.is_some_and(|ty| any(ty, &is_handle)),
         // An `async` function is nearly always lifted so; the first call finds out.
         lift: AtomicU8::new(if function.is_async {
             LIFT_ASYNC
@@ -351,6 +394,10 @@ fn export(component: &wasmtime::component::Component, function: &FuncType) -> Op
         }),
         pace: Pace::default(),
     })
+}
+
+fn is_handle(ty: &Type) -> bool {
+    matches!(ty, Type::Own(_) | Type::Borrow(_))
 }
 
 fn is_deep(function: &FuncType) -> bool {

@@ -93,6 +93,8 @@ pub struct Stats {
     pub sandboxes_live: usize,
     /// Sandboxes there may be; those of concurrent components have a smaller pool beside it.
     pub sandboxes_max: usize,
+    /// Sandboxes of concurrent components there may be.
+    pub concurrent_max: usize,
     /// Calls that got a sandbox, since the start.
     pub calls_total: u64,
     /// Components ready in memory.
@@ -185,6 +187,7 @@ impl Engine {
         Stats {
             sandboxes_live: self.0.counters.live.load(Ordering::Relaxed),
             sandboxes_max: self.0.pool.sandboxes as usize,
+            concurrent_max: self.0.hosts.concurrent_places(),
             calls_total: self.0.counters.calls.load(Ordering::Relaxed),
             components: self.0.cache.len(),
         }

@@ -69,6 +69,15 @@ impl Hosts {
         &self.plain.wasmtime
     }
 
+    /// Sandboxes of concurrent components, whether or not there has been one.
+    pub(crate) fn concurrent_places(&self) -> usize {
+        self.concurrent_pool.sandboxes as usize
+    }
+
+    pub(crate) fn is_concurrent(&self, host: &Arc<Host>) -> bool {
+        !Arc::ptr_eq(host, &self.plain)
+    }
+
     pub(crate) fn get(
         &self,
         concurrency: Concurrency,

@@ -16,6 +16,15 @@ const PROVIDED: [&str; 7] = [
 /// By what the version begins with.
 const PROVIDED_VERSIONS: [&str; 2] = ["0.2.", "0.3."];
 
+/// What a function that calls others imports.
+const CALLS: &str = "lydian:calls/";
+const CALLS_VERSIONS: &str = "0.1.";
+
+/// Whether a component's functions can call others.
+pub(crate) fn make_calls(imports: &[String]) -> bool {
+    imports.iter().any(|import| import.starts_with(CALLS))
+}
+
 /// The error for a component that imports what is not provided; `None` when that is not what is wrong with it.
 pub(crate) fn missing(component: Digest, imports: &[String]) -> Option<Error> {
     let missing: Vec<String> = imports
@@ -37,6 +46,9 @@ pub(crate) fn missing(component: Digest, imports: &[String]) -> Option<Error> {
 
 fn is_provided(import: &str) -> bool {
     let version = import.rsplit_once('@').map_or("", |(_, version)| version);
+    if import.starts_with(CALLS) {
+        return version.starts_with(CALLS_VERSIONS);
+    }
     PROVIDED.iter().any(|package| import.starts_with(package))
         && PROVIDED_VERSIONS
             .iter()
@@ -101,5 +113,8 @@ mod tests {
     #[test]
     fn provided_imports_are_not_missing() {
         assert!(of(&["wasi:cli/stdout@0.2.6", "wasi:clocks/monotonic-clock@0.3.0"]).is_none());
+        assert!(of(&["lydian:calls/invoke@0.1.0"]).is_none());
+        let (_, hints) = of(&["lydian:calls/invoke@2.0.0"]).unwrap();
+        assert!(hints[0].contains("no newer than the node"), "{hints:?}");
     }
 }

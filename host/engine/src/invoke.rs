@@ -9,6 +9,7 @@
 //! Always true: what was taken is given back by a destructor, so counters are exact whichever way a call ends; a sandbox
 //! that did not end by itself is dropped, never used again.
 
+use crate::calls::Calls;
 use crate::codec::{self, Args, Batch};
 use crate::component::{Function, Loaded};
 use crate::current::{self, Current, WrongAbi};
@@ -34,7 +35,7 @@ use wasmtime::component::Func;
 use wasmtime::{AsContextMut, Store};
 
 /// One call.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Invocation {
     /// What to call.
     pub function: Function,
@@ -48,6 +49,8 @@ pub struct Invocation {
     pub output: OutputSink,
     /// Ends it early.
     pub cancel: CancellationToken,
+    /// Carries out the calls that it makes of other functions; none: they are told that nobody does.
+    pub calls: Option<Arc<dyn Calls>>,
 }
 
 impl Invocation {
@@ -60,7 +63,19 @@ impl Invocation {
             grants: Arc::default(),
             output: OutputSink::discard(),
             cancel: CancellationToken::new(),
+            calls: None,
         }
+    }
+}
+
+/// `calls` has no form worth reading.
+impl std::fmt::Debug for Invocation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Invocation")
+            .field("function", &self.function)
+            .field("limits", &self.limits)
+            .field("grants", &self.grants)
+            .finish_non_exhaustive()
     }
 }
 
@@ -302,12 +317,13 @@ impl Call {
         limit::at_limit(self.name(), &self.limits, hit)
     }
 
-    pub(crate) fn store(&self) -> Store<Ctx> {
-        let ctx = Ctx::new(
+    pub(crate) fn store(&self, deadline: Instant) -> Store<Ctx> {
+        let mut ctx = Ctx::new(
             self.limits,
             self.invocation.grants.clone(),
             self.invocation.output.clone(),
         );
+        ctx.may_call(self.invocation.calls.as_ref(), deadline);
         sandbox::store(&self.invocation.function.loaded().host.wasmtime, ctx)
     }
 
@@ -322,7 +338,7 @@ impl Call {
         let started = Instant::now();
         let deadline = started + self.limits.timeout;
         loop {
-            let mut store = self.store();
+            let mut store = self.store(deadline);
             let mut times = Times::new(started);
             let call = body(&mut store, &self, &mut times);
             let cancel = &self.invocation.cancel;
@@ -365,7 +381,7 @@ impl Call {
         let deadline = started + self.limits.timeout;
         let mut answer = Some(answer);
         loop {
-            let mut store = self.store();
+            let mut store = self.store(deadline);
             let mut times = Times::new(started);
             let call = streaming_body(&mut store, &self, &mut times, &mut answer);
             let cancel = &self.invocation.cancel;
@@ -436,6 +452,7 @@ impl Call {
         let data = store.data();
         self.usage.peak_memory_bytes = self.usage.peak_memory_bytes.max(data.peak_memory_bytes());
         self.usage.output_bytes = data.output.written();
+        self.usage.nested_calls = data.calling.as_ref().map_or(0, |calling| calling.made());
         if let Some(current) = current {
             self.usage.cpu = current.cpu();
             self.usage.bytes_out = current.bytes_out();

@@ -13,6 +13,7 @@
 mod artifact;
 mod backtrace;
 mod cache;
+pub mod calls;
 mod checks;
 mod codec;
 pub mod compile;

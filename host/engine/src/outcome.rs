@@ -113,6 +113,8 @@ pub struct Usage {
     pub output_bytes: u64,
     /// How the sandbox came to be.
     pub start: Start,
+    /// Calls that the guest made of other functions, theirs not included.
+    pub nested_calls: u64,
 }
 
 /// How a sandbox came to be.

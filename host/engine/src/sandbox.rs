@@ -3,6 +3,7 @@
 //! Everything a host function may touch on behalf of the guest is in [`Ctx`]. What most guests never use (WASI contexts:
 //! random seeds, boxed clocks and streams) is made when it is first asked for, as it would cost more than the sandbox.
 
+use crate::calls::{Calling, Calls};
 use crate::component::Export;
 use crate::egress::Egress;
 use crate::grants::Grants;
@@ -13,6 +14,7 @@ use crate::stdio::Printer;
 use crate::wasi;
 use crate::{config, current};
 use std::sync::Arc;
+use std::time::Instant;
 use wasmtime::component::{Func, Instance, InstancePre, ResourceTable};
 use wasmtime::{ResourceLimiter, Result, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -31,6 +33,8 @@ pub(crate) struct Ctx {
     pub(crate) grants: Arc<Grants>,
     pub(crate) output: Arc<Output>,
     pub(crate) egress: Egress,
+    /// Of the call that runs now; none when it can make no calls.
+    pub(crate) calling: Option<Box<Calling>>,
     memory: Memory,
     wasi: Option<Box<WasiCtx>>,
     http: WasiHttpCtx,
@@ -67,6 +71,7 @@ impl Ctx {
                 limit: limits.memory_bytes,
                 ..Memory::default()
             },
+            calling: None,
             wasi: None,
             http,
             limits,
@@ -81,6 +86,12 @@ impl Ctx {
         } else {
             Err(LimitHit::Memory)
         }
+    }
+
+    /// Begins a call that may call others until `deadline`, and ends what the one before has left under way.
+    pub(crate) fn may_call(&mut self, calls: Option<&Arc<dyn Calls>>, deadline: Instant) {
+        let bytes = self.limits.memory_bytes;
+        self.calling = calls.map(|calls| Box::new(Calling::new(calls.clone(), deadline, bytes)));
     }
 
     /// The host has let go of them.

@@ -4,6 +4,7 @@
 //! the limits of a call: time and CPU anew, memory and handles over the whole session. The first call that does not end by
 //! itself ends the session: what it left behind is not to be trusted.
 
+use crate::calls::Calls;
 use crate::codec::{self, Args};
 use crate::component::{Component, Function, Loaded};
 use crate::current::{self, Current};
@@ -27,7 +28,7 @@ use wasmtime::component::Instance;
 use wasmtime::{AsContextMut, Store};
 
 /// What a session starts from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SessionOptions {
     /// Whose functions are called.
     pub component: Arc<Component>,
@@ -39,6 +40,8 @@ pub struct SessionOptions {
     pub output: OutputSink,
     /// Ends it early.
     pub cancel: CancellationToken,
+    /// Carries out the calls that its functions make of others.
+    pub calls: Option<Arc<dyn Calls>>,
 }
 
 impl SessionOptions {
@@ -50,6 +53,7 @@ impl SessionOptions {
             grants: Arc::default(),
             output: OutputSink::discard(),
             cancel: CancellationToken::new(),
+            calls: None,
         }
     }
 }
@@ -91,6 +95,7 @@ impl Engine {
             grants: options.grants,
             output: options.output,
             cancel: options.cancel,
+            calls: options.calls,
         };
         let call = Call::new(self, invocation);
         let admitted = self.admit(&call).await?;
@@ -182,11 +187,11 @@ impl Keeper {
         _admitted: Admitted,
         opened: oneshot::Sender<Result<(), Failure>>,
     ) {
-        let mut store = call.store();
         let started = Instant::now();
+        let deadline = started + call.limits.timeout;
+        let mut store = call.store(deadline);
         let pre = call.invocation.function.loaded().clone();
         let start = sandbox::instantiate(&mut store, &pre.pre);
-        let deadline = started + call.limits.timeout;
         let (end, current) = watch(
             start,
             call.current(),
@@ -275,13 +280,15 @@ impl Keeper {
         current.renew(self.call.limits.cpu);
         let started = Instant::now();
         let held = args.len();
+        let deadline = started + self.call.limits.timeout;
+        let calls = self.call.invocation.calls.as_ref();
+        self.store.data_mut().may_call(calls, deadline);
         let body = call_in(
             &mut self.store,
             &self.instance,
             &self.call.invocation.function,
             args,
         );
-        let deadline = started + self.call.limits.timeout;
         let (end, current) = watch(
             body,
             current,
@@ -295,6 +302,7 @@ impl Keeper {
         let ended_well = matches!(end, End::Done(Ok(_)));
         let result = self.call.result(end, &self.store);
         self.call.account(&self.store, current.as_deref());
+        self.store.data_mut().calling = None;
         if let Ok(bytes) = &result {
             self.call.usage.bytes_out += bytes.len() as u64;
         }

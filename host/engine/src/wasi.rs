@@ -4,6 +4,7 @@
 //! input. Two things differ from wasmtime's own wiring: names are looked up through [`Egress`], and sockets count against
 //! `open_files`.
 
+use crate::calls;
 use crate::config::Concurrency;
 use crate::egress::Egress;
 use crate::grants::Grants;
@@ -35,6 +36,7 @@ pub(crate) fn link(engine: &wasmtime::Engine, concurrency: Concurrency) -> Resul
     linker.allow_shadowing(true);
     network::link(&mut linker, concurrency)?;
     linker.allow_shadowing(false);
+    calls::host::link(&mut linker)?;
     Ok(linker)
 }
 

@@ -104,6 +104,19 @@ impl ByteBudget {
         }
     }
 
+    /// Room for `bytes` if there is some now and nobody waits for it.
+    pub(crate) fn try_charge(&self, bytes: u64) -> Option<Charge> {
+        if bytes < FREE_BYTES {
+            return Some(Charge::FREE);
+        }
+        let mut state = self.0.state.lock();
+        if !state.line.is_empty() || !self.fits(&state, bytes) {
+            return None;
+        }
+        state.used += bytes;
+        Some(self.granted(bytes))
+    }
+
     /// Bytes accounted for now.
     #[cfg(test)]
     pub(crate) fn used(&self) -> u64 {

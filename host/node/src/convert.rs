@@ -56,7 +56,7 @@ pub(crate) fn usage(usage: &Usage) -> v1::Usage {
         start: start(usage.start).into(),
         instantiate_nanos: nanos(usage.instantiate),
         run_nanos: nanos(usage.run),
-        nested_calls: 0,
+        nested_calls: usage.nested_calls,
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a node consists of, shared by its services.
 
-use crate::admission::{Admission, Bounds};
+use crate::admission::{Bounds, Pools};
 use crate::budget::{self, ByteBudget};
 use crate::calls::id::CallIds;
+use crate::calls::nested::lineage::Roots;
 use crate::calls::recent::Recent;
 use crate::calls::spawn::Spawner;
 use crate::checks;
@@ -33,11 +34,12 @@ pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) resolver: Resolver,
     pub(crate) ephemerals: Ephemerals,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Pools,
     pub(crate) budget: ByteBudget,
     pub(crate) recent: Recent,
     pub(crate) ids: CallIds,
     pub(crate) spawner: Spawner,
+    pub(crate) roots: Roots,
     pub(crate) connections: Connections,
     pub(crate) started_at_ms: u64,
     function_counts: Mutex<LruCache<Digest, u32>>,
@@ -46,10 +48,17 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(options: Options, store: Store, engine: Engine) -> Result<Self, StartError> {
-        let bounds = Bounds {
-            sandboxes: engine.stats().sandboxes_max,
+        let stats = engine.stats();
+        let plain = Bounds {
+            concurrent: false,
+            sandboxes: stats.sandboxes_max,
             waiting: options.max_waiting,
             wait: options.max_wait,
+        };
+        let concurrent = Bounds {
+            concurrent: true,
+            sandboxes: stats.concurrent_max,
+            ..plain
         };
         let ephemerals = Ephemerals::default();
         Ok(Self {
@@ -60,10 +69,11 @@ impl Core {
                 options.app_log_bytes,
             ),
             ephemerals,
-            admission: Admission::new(bounds),
+            admission: Pools::new(plain, concurrent),
             budget: ByteBudget::new(options.payload_budget(), budget::MAX_WAIT),
             recent: Recent::new(options.kept_calls, options.kept_log_bytes),
             ids: CallIds::new().map_err(|_| StartError::Random)?,
+            roots: Roots::default(),
             spawner: Spawner::new(&options.data, options.resume_spawned)?,
             connections: Connections::new(&options),
             started_at_ms: now_ms(),

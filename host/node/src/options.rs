@@ -25,6 +25,9 @@ const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a blob that nothing uses is kept: longer than any deploy takes from upload to commit.
 const DEFAULT_BLOB_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Calls one client's call may lead to, all levels together: a fan-out of a hundred thousand is work, one of ten million
+/// is a mistake or a bomb.
+const DEFAULT_MAX_NESTED_CALLS: u64 = 100_000;
 /// How long an opener of an ephemeral app may be silent: two of its beats, every 10 s, may be lost.
 const DEFAULT_EPHEMERAL_SILENCE: Duration = Duration::from_secs(30);
 /// How long an ephemeral app outlives its opener's stream: what the opener began may have a call to make yet.
@@ -84,6 +87,8 @@ pub struct Options {
     pub resume_spawned: bool,
     /// How long a blob that nothing uses is kept.
     pub blob_grace: Duration,
+    /// Calls that one client's call may lead to, all levels together, where its function's deployment says nothing else.
+    pub max_nested_calls: u64,
     /// How long an ephemeral app's opener may be silent before the app is gone.
     pub ephemeral_silence: Duration,
     /// How long an ephemeral app outlives its opener's stream.
@@ -128,6 +133,7 @@ impl Options {
             map_window_bytes: DEFAULT_MAP_WINDOW_BYTES,
             resume_spawned,
             blob_grace: DEFAULT_BLOB_GRACE,
+            max_nested_calls: DEFAULT_MAX_NESTED_CALLS,
             ephemeral_silence: DEFAULT_EPHEMERAL_SILENCE,
             ephemeral_grace: DEFAULT_EPHEMERAL_GRACE,
         }

@@ -74,7 +74,7 @@ pub(crate) struct Live {
 pub(crate) struct Ready {
     pub(crate) place: Place,
     pub(crate) digest: Digest,
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: Arc<Manifest>,
     known: RwLock<Known>,
     tenant: Tenant,
     live: Arc<Live>,
@@ -106,8 +106,13 @@ pub(crate) struct Resolved {
     /// What the deployment sets; the rest is the node's.
     pub(crate) limits: Limits,
     pub(crate) grants: Arc<Grants>,
+    /// Calls that one call of it may lead to; 0: the node's default.
+    pub(crate) fan_out: u64,
     pub(crate) tenant: Tenant,
     pub(crate) live: Arc<Live>,
+    manifest: Arc<Manifest>,
+    /// Weak, for it remembers this; gone when the version is not current any more.
+    ready: Weak<Ready>,
     /// How the component came to be ready for whoever resolved this.
     pub(crate) start: Start,
 }
@@ -163,6 +168,28 @@ impl Resolver {
         };
         let component = self.component(&ready).await?;
         ready.function(&component, &target.function)
+    }
+
+    /// Another function of the version that `of` is of, current or not.
+    ///
+    /// # Errors
+    /// [`Error::FunctionNotFound`].
+    pub(crate) fn sibling(&self, of: &Resolved, name: &str) -> Result<Arc<Resolved>, Error> {
+        let ready = of.ready();
+        if let Some(known) = ready.known.read().functions.get(name) {
+            return Ok(known.clone());
+        }
+        let function = of
+            .function
+            .sibling(name)
+            .map_err(|error| no_function(&of.place, of.digest, error))?;
+        let resolved = Arc::new(ready.resolved(function, Start::Fresh));
+        let mut known = ready.known.write();
+        // Else nobody would ever let go of it.
+        if known.component.strong_count() > 0 {
+            known.functions.insert(name.to_owned(), resolved.clone());
+        }
+        Ok(resolved)
     }
 
     /// The version or bare component a target names, for callers that want no particular function.
@@ -304,7 +331,7 @@ impl Resolver {
         let ready = Arc::new(Ready {
             place,
             digest,
-            manifest: Manifest::default(),
+            manifest: Arc::default(),
             known: RwLock::default(),
             tenant,
             live: self.0.bare.clone(),
@@ -350,7 +377,7 @@ impl Resolver {
                 version: version.number,
             },
             digest: version.component,
-            manifest: Manifest::parse(&version.manifest)?,
+            manifest: Arc::new(Manifest::parse(&version.manifest)?),
             known: RwLock::default(),
             tenant: Tenant(self.0.hasher.hash_one((&app.environment, &app.name))),
             live,
@@ -397,7 +424,11 @@ impl Resolver {
 }
 
 impl Ready {
-    fn function(&self, component: &Arc<Component>, name: &str) -> Result<Arc<Resolved>, Error> {
+    fn function(
+        self: &Arc<Self>,
+        component: &Arc<Component>,
+        name: &str,
+    ) -> Result<Arc<Resolved>, Error> {
         {
             let known = self.known.read();
             if std::ptr::eq(known.component.as_ptr(), Arc::as_ptr(component))
@@ -408,18 +439,9 @@ impl Ready {
         }
         let function = component
             .function(name)
-            .map_err(|error| no_function(self, error))?;
-        let full_name = function.name();
-        let resolved = Arc::new(Resolved {
-            limits: self.manifest.limits(full_name),
-            grants: Arc::new(self.manifest.grants(full_name)),
-            place: self.place.clone(),
-            digest: self.digest,
-            tenant: self.tenant,
-            live: self.live.clone(),
-            start: component.prepared().start,
-            function,
-        });
+            .map_err(|error| no_function(&self.place, self.digest, error))?;
+        let start = component.prepared().start;
+        let resolved = Arc::new(self.resolved(function, start));
         // The handle of whoever waited for the component says so in its usage; later calls start fresh.
         if component.prepared().start == Start::Fresh {
             self.known.write().remember(component, name, &resolved);
@@ -427,12 +449,45 @@ impl Ready {
         Ok(resolved)
     }
 
-    /// As errors name it.
-    pub(crate) fn described(&self) -> String {
-        match self.place.app.as_str() {
-            "" => format!("component `{}`", self.digest.short()),
-            app => format!("app `{app}`"),
+    fn resolved(self: &Arc<Self>, function: Function, start: Start) -> Resolved {
+        let name = function.name();
+        Resolved {
+            limits: self.manifest.limits(name),
+            grants: Arc::new(self.manifest.grants(name)),
+            fan_out: self.manifest.fan_out(name),
+            place: self.place.clone(),
+            digest: self.digest,
+            tenant: self.tenant,
+            live: self.live.clone(),
+            manifest: self.manifest.clone(),
+            ready: Arc::downgrade(self),
+            start,
+            function,
         }
+    }
+}
+
+impl Resolved {
+    /// The version it is of, made again where it is not kept.
+    fn ready(&self) -> Arc<Ready> {
+        self.ready.upgrade().unwrap_or_else(|| {
+            Arc::new(Ready {
+                place: self.place.clone(),
+                digest: self.digest,
+                manifest: self.manifest.clone(),
+                known: RwLock::default(),
+                tenant: self.tenant,
+                live: self.live.clone(),
+            })
+        })
+    }
+}
+
+/// As errors name it.
+fn described(place: &Place, digest: Digest) -> String {
+    match place.app.as_str() {
+        "" => format!("component `{}`", digest.short()),
+        app => format!("app `{app}`"),
     }
 }
 
@@ -472,12 +527,12 @@ pub(crate) fn digest_of(field: &'static str, raw: &[u8]) -> Result<Digest, Error
     Digest::try_from(raw).map_err(|error| Error::invalid(field, error.to_string()))
 }
 
-fn no_function(ready: &Ready, error: lydian_engine::Error) -> Error {
+fn no_function(place: &Place, digest: Digest, error: lydian_engine::Error) -> Error {
     match error {
         lydian_engine::Error::NoFunction(error) => Error::FunctionNotFound {
-            of: ready.described(),
+            of: described(place, digest),
             error,
         },
-        other => prepare::refusal(ready.digest, other),
+        other => prepare::refusal(digest, other),
     }
 }

@@ -7,6 +7,7 @@
     reason = "tests end where they fail"
 )]
 
+mod calls;
 mod examples;
 mod hostile;
 mod support;

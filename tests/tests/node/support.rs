@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lydian_client::{Client, Error, FailureKind, Function, Limits, Wave};
+use lydian_client::{Client, Deploy, Error, FailureKind, Function, Input, Limits, Wave};
 use lydian_node::{Node, Options};
 use lydian_tests::{Guest, guests};
 use tempfile::TempDir;
@@ -45,8 +45,14 @@ impl Ended {
 
 impl TestNode {
     pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A node with other options.
+    pub(crate) async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let data = TempDir::new().unwrap();
         let mut options = Options::new(data.path());
+        change(&mut options);
         options.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let node = Node::start(options).await.unwrap();
         let address = node
@@ -60,6 +66,21 @@ impl TestNode {
             client,
             _data: data,
         }
+    }
+
+    /// Deploys a guest with a manifest.
+    pub(crate) async fn deploy(&self, app: &str, guest: Guest, manifest: serde_json::Value) {
+        let deploy = Deploy::new(app, guest.bytes()).manifest(&manifest);
+        let deployed = self.client.deploy(deploy).await;
+        deployed.unwrap_or_else(|error| panic!("{app}: {error}"));
+    }
+
+    /// Calls a deployed function whose result is a string.
+    pub(crate) async fn text<A: Input>(&self, app: &str, function: &str, args: A) -> String {
+        let function = self.client.function(app, function).await.unwrap();
+        patiently("a call gave no answer", function.call(args))
+            .await
+            .unwrap_or_else(|error| panic!("{app}: {error}"))
     }
 
     pub(crate) async fn function(&self, guest: Guest, name: &str) -> Function {

@@ -554,6 +554,9 @@ pub struct Target {
     /// empty: the only one
     #[prost(string, tag = "3")]
     pub function: ::prost::alloc::string::String,
+    /// of a component: where the apps are that it may call; empty: the default one
+    #[prost(string, tag = "4")]
+    pub environment: ::prost::alloc::string::String,
     #[prost(oneof = "target::Code", tags = "1, 2")]
     pub code: ::core::option::Option<target::Code>,
 }

@@ -79,7 +79,7 @@ impl Client {
     /// ```no_run
     /// # async fn example(client: lydian_client::Client) -> Result<(), Box<dyn std::error::Error>> {
     /// let app = client.open_app(std::fs::read("hello.wasm")?, None, "hello").await?;
-    /// let text: String = client.function(app.name(), "greet").await?.call(("World",)).await?;
+    /// let text: String = client.function(app.name(), "greet").await?.call(("World".to_owned(),)).await?;
     /// let swapped = app.replace(std::fs::read("hello.wasm")?, None).await?;
     /// println!("version {} after {:?}", swapped.deployed.version, swapped.swap);
     /// app.close().await?;

@@ -114,6 +114,10 @@ pub struct CallInfo {
     pub attempt: u32,
     /// The type of its result; none when it has none.
     pub result_type: Option<Type>,
+    /// The call whose function made it; empty when a client did.
+    pub parent: String,
+    /// How many calls led to it; 0 for a client's.
+    pub depth: u32,
 }
 
 impl TryFrom<v1::CallInfo> for CallInfo {
@@ -129,6 +133,8 @@ impl TryFrom<v1::CallInfo> for CallInfo {
             started_at: when(info.started_at_ms),
             finished_at: when(info.finished_at_ms),
             attempt: info.attempt,
+            parent: info.parent,
+            depth: info.depth,
             call: info.call,
             environment: info.environment,
             app: info.app,

@@ -1,6 +1,9 @@
 //! One call, one answer: resolve, check, admit, run, record. No database on the way.
 
+pub(crate) use crate::admission::MAX_DEPTH;
 use crate::admission::Slot;
+use crate::calls::nested::Nested;
+use crate::calls::nested::lineage::Lineage;
 use crate::calls::record::{Call, Kind, NewCall};
 use crate::convert;
 use crate::core::Core;
@@ -9,16 +12,15 @@ use crate::resolve::Resolved;
 use bytes::Bytes;
 use lydian_api::size::MAX_PAYLOAD_BYTES;
 use lydian_api::v1;
+use lydian_engine::calls::Calls;
 use lydian_engine::{
     Failure, FailureKind, Invocation, Limits, Outcome, OutputChunk, OutputSink, OutputStream, Usage,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
-
-/// Calls may nest this deep: A calls B calls A … ends here.
-pub(crate) const MAX_DEPTH: u32 = 16;
 
 /// A request that may run: its function is there, and its limits are decided.
 pub(crate) struct Checked {
@@ -42,16 +44,17 @@ impl Core {
             .check(request.target.as_ref(), request.limits.as_ref())
             .await?;
         let args = checked.arguments(request.args)?;
-        let running = self.begin(Kind::Invoke, &checked, 1);
+        let lineage =
+            Lineage::of_client(request.target.as_ref(), request.depth, request.traceparent);
+        let running = self.begin(Kind::Invoke, &checked, lineage);
         let printed = request.want_output.then(Captured::default);
         let outcome = match checked.refusal(&args, request.depth) {
             Some(failure) => running.refused(failure),
             None => match running.slot().await? {
                 Ok(slot) => {
                     let sink = running.sink(printed.clone());
-                    let span = running.span(&request.traceparent);
                     let call = self.engine.invoke(running.invocation(args, sink));
-                    let outcome = call.instrument(span).await;
+                    let outcome = call.instrument(running.span()).await;
                     running.ended(outcome, slot)
                 }
                 Err(failure) => running.refused(failure),
@@ -92,27 +95,38 @@ impl Core {
     }
 
     /// Records that a call begins.
-    pub(crate) fn begin(self: &Arc<Self>, kind: Kind, checked: &Checked, attempt: u32) -> Running {
-        let id = self.ids.next(crate::clock::now_ms());
-        self.begin_as(id, kind, checked, attempt)
-    }
-
-    /// As [`Core::begin`], under an id the call has already.
-    pub(crate) fn begin_as(
+    pub(crate) fn begin(
         self: &Arc<Self>,
-        id: crate::calls::id::CallId,
         kind: Kind,
         checked: &Checked,
-        attempt: u32,
+        lineage: Lineage,
     ) -> Running {
-        let call = Arc::new(Call::new(NewCall {
-            id,
+        self.begin_with(kind, checked, lineage, CancellationToken::new())
+    }
+
+    /// As [`Core::begin`], of a call that ends with `cancel`.
+    pub(crate) fn begin_with(
+        self: &Arc<Self>,
+        kind: Kind,
+        checked: &Checked,
+        lineage: Lineage,
+        cancel: CancellationToken,
+    ) -> Running {
+        self.begin_as(NewCall {
+            id: self.ids.next(crate::clock::now_ms()),
             kind,
             target: checked.target.clone(),
             limits: checked.limits,
-            attempt,
+            attempt: 1,
+            lineage,
+            cancel,
             log_bytes: self.options.call_log_bytes,
-        }));
+        })
+    }
+
+    /// As [`Core::begin`], of a call that was recorded before.
+    pub(crate) fn begin_as(self: &Arc<Self>, call: NewCall) -> Running {
+        let call = Arc::new(Call::new(call));
         self.recent.add(call.clone());
         call.target.live.running.fetch_add(1, Ordering::Relaxed);
         Running {
@@ -168,7 +182,7 @@ impl Running {
     pub(crate) async fn slot(&self) -> Result<Result<Slot, Failure>, Error> {
         tokio::select! {
             biased;
-            slot = self.core.admission.slot(self.call.target.tenant) => slot.map(Ok).inspect_err(|error| {
+            slot = self.core.admission.slot(self.call.need()) => slot.map(Ok).inspect_err(|error| {
                 let failure = Failure::new(FailureKind::Interrupted, error.to_string());
                 self.call.finished(Usage::default(), Some(failure));
             }),
@@ -180,7 +194,7 @@ impl Running {
     }
 
     /// What logs and traces say of the call. No payload, no secret.
-    pub(crate) fn span(&self, traceparent: &str) -> Span {
+    pub(crate) fn span(&self) -> Span {
         let (call, target) = (&self.call, &self.call.target);
         tracing::debug_span!(
             "call",
@@ -189,14 +203,14 @@ impl Running {
             digest = %target.digest.short(),
             environment = target.place.environment,
             app = target.place.app,
-            traceparent,
+            traceparent = self.call.lineage.traceparent,
         )
     }
 
     /// What the engine is asked to run.
     pub(crate) fn invocation(&self, args: Bytes, output: OutputSink) -> Invocation {
         self.call.started();
-        invocation(&self.call, args, output)
+        invocation(&self.core, &self.call, args, output)
     }
 
     /// Where the guest's output goes: the call's and the app's log, and `captured` when the caller wants it.
@@ -267,15 +281,27 @@ pub(crate) fn interrupted(function: &str) -> Failure {
 }
 
 /// What the engine is asked to run for one input of a call.
-pub(crate) fn invocation(call: &Call, args: Bytes, output: OutputSink) -> Invocation {
+pub(crate) fn invocation(
+    core: &Arc<Core>,
+    call: &Call,
+    args: Bytes,
+    output: OutputSink,
+) -> Invocation {
     Invocation {
         function: call.target.function.clone(),
         args,
-        limits: call.limits,
+        limits: call.limits_now(),
+        calls: calls(core, call),
         grants: call.target.grants.clone(),
         output,
         cancel: call.cancel.clone(),
     }
+}
+
+/// What carries out the calls that a call's function makes; none when it can make none.
+pub(crate) fn calls(core: &Arc<Core>, call: &Call) -> Option<Arc<dyn Calls>> {
+    let wanted = call.target.function.makes_calls();
+    wanted.then(|| Arc::new(Nested::new(core, call)) as Arc<dyn Calls>)
 }
 
 /// Output kept for the caller; the output limit bounds it.

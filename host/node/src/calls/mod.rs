@@ -5,6 +5,7 @@
 //! | [`invoke`] | one call, one answer; the way every other kind takes for each of its inputs |
 //! | [`run`] | the same with what happens on the way |
 //! | [`map`] | many inputs over one stream |
+//! | [`nested`] | calls that functions make |
 //! | [`session`] | several calls in one sandbox |
 //! | [`spawn`] | durable calls |
 //! | [`query`] | asking about calls, and cancelling them |
@@ -16,6 +17,7 @@ pub(crate) mod id;
 pub(crate) mod invoke;
 pub(crate) mod log;
 pub(crate) mod map;
+pub(crate) mod nested;
 pub(crate) mod query;
 pub(crate) mod recent;
 pub(crate) mod record;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest wait of one `Get`: a caller that wants to wait longer asks again.
-const MAX_GET_WAIT: Duration = Duration::from_secs(60 * 60);
+pub(crate) const MAX_GET_WAIT: Duration = Duration::from_secs(60 * 60);
 /// Calls in a listing that names no number, and at most.
 const DEFAULT_LISTED: u32 = 100;
 const MAX_LISTED: u32 = 10_000;
@@ -250,9 +250,13 @@ fn call_info(call: &Call) -> v1::CallInfo {
         attempt: call.attempt,
         result_signature,
         result_type_json,
-        parent: String::new(),
-        depth: 0,
+        parent: parent(call.lineage.parent),
+        depth: call.lineage.depth,
     }
+}
+
+fn parent(parent: Option<CallId>) -> String {
+    parent.map_or_else(String::new, |parent| parent.to_string())
 }
 
 fn explained(

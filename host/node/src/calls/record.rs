@@ -1,7 +1,9 @@
 //! One call as others see it: what runs, since when, how it ended, and how to stop it.
 
+use crate::admission::Need;
 use crate::calls::id::CallId;
 use crate::calls::log::{self, LogRing};
+use crate::calls::nested::lineage::Lineage;
 use crate::clock::now_ms;
 use crate::resolve::Resolved;
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +28,8 @@ pub(crate) struct Call {
     pub(crate) created_at_ms: u64,
     /// From 1; above it only for a durable call that was started before.
     pub(crate) attempt: u32,
+    /// What led to it.
+    pub(crate) lineage: Lineage,
     /// Stops this call's sandboxes and no others.
     pub(crate) cancel: CancellationToken,
     log_bytes: usize,
@@ -52,6 +57,8 @@ pub(crate) struct NewCall {
     pub(crate) target: Arc<Resolved>,
     pub(crate) limits: Limits,
     pub(crate) attempt: u32,
+    pub(crate) lineage: Lineage,
+    pub(crate) cancel: CancellationToken,
     pub(crate) log_bytes: usize,
 }
 
@@ -64,7 +71,8 @@ impl Call {
             limits: new.limits,
             created_at_ms: now_ms(),
             attempt: new.attempt,
-            cancel: CancellationToken::new(),
+            lineage: new.lineage,
+            cancel: new.cancel,
             log_bytes: new.log_bytes,
             log: OnceLock::new(),
             over: Notify::new(),
@@ -77,6 +85,30 @@ impl Call {
                 failure: None,
             }),
         }
+    }
+
+    /// What it needs of the pool.
+    pub(crate) fn need(&self) -> Need {
+        let function = &self.target.function;
+        Need {
+            tenant: self.target.tenant,
+            sandboxes: function.slots() as usize,
+            depth: self.lineage.depth,
+            concurrent: function.is_concurrent(),
+            calls: function.makes_calls(),
+            nested: self.lineage.is_nested(),
+        }
+    }
+
+    /// Its limits, with no more time than its caller has left.
+    pub(crate) fn limits_now(&self) -> Limits {
+        let mut limits = self.limits;
+        if let Some(deadline) = self.lineage.deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Zero would mean that there is no limit.
+            limits.timeout = limits.timeout.min(left.max(Duration::from_millis(1)));
+        }
+        limits
     }
 
     /// Marks that a sandbox was given to the call.

@@ -3,6 +3,7 @@
 use crate::admission::Slot;
 use crate::calls::invoke::Running;
 use crate::calls::log::Follower;
+use crate::calls::nested::lineage::Lineage;
 use crate::calls::record::Kind;
 use crate::convert;
 use crate::core::Core;
@@ -29,7 +30,9 @@ impl Core {
             .check(request.target.as_ref(), request.limits.as_ref())
             .await?;
         let args = checked.arguments(request.args)?;
-        let running = self.begin(Kind::Invoke, &checked, 1);
+        let lineage =
+            Lineage::of_client(request.target.as_ref(), request.depth, request.traceparent);
+        let running = self.begin(Kind::Invoke, &checked, lineage);
         let (events, reader) = mpsc::channel(EVENTS_AHEAD);
         let teller = Teller {
             log: running.call.log().follow(),
@@ -48,7 +51,7 @@ impl Core {
         };
         let sink = running.sink(None);
         let invocation = running.invocation(args, sink);
-        let span = running.span(&request.traceparent);
+        let span = running.span();
         tokio::spawn(tell(self.clone(), running, invocation, slot, teller).instrument(span));
         Ok(reader)
     }

@@ -4,8 +4,9 @@
 //! the network having noticed.
 
 use crate::admission::Slot;
-use crate::calls::invoke::{Checked, Running};
+use crate::calls::invoke::{Checked, Running, calls};
 use crate::calls::log::Follower;
+use crate::calls::nested::lineage::Lineage;
 use crate::calls::record::Kind;
 use crate::convert;
 use crate::core::Core;
@@ -66,7 +67,8 @@ impl Core {
         let (checked, grants) = self
             .session_terms(&target, &component, open.limits.as_ref())
             .await?;
-        let running = self.begin(Kind::Session, &checked, 1);
+        let lineage = Lineage::of_client(Some(&target), open.depth, open.traceparent);
+        let running = self.begin(Kind::Session, &checked, lineage);
         if let Some(failure) = checked.refusal(&bytes::Bytes::new(), open.depth) {
             return Ok(failed_to_open(&running, failure));
         }
@@ -75,13 +77,12 @@ impl Core {
             Err(failure) => return Ok(failed_to_open(&running, failure)),
         };
         running.call.started();
-        let options = session_options(&running, &component, grants);
+        let options = session_options(self, &running, &component, grants);
         let session = match self.engine.open(options).await {
             Ok(session) => session,
             Err(failure) => return Ok(failed_to_open(&running, failure)),
         };
         let (answers, reader) = mpsc::channel(ANSWERS_AHEAD);
-        let traceparent = open.traceparent;
         let open = Open {
             session,
             component,
@@ -92,7 +93,7 @@ impl Core {
             used: Usage::default(),
             slot: Some(slot),
         };
-        let span = open.running.span(&traceparent);
+        let span = open.running.span();
         tokio::spawn(open.serve(requests).instrument(span));
         Ok(reader)
     }
@@ -131,6 +132,7 @@ impl Core {
 }
 
 fn session_options(
+    core: &Arc<Core>,
     running: &Running,
     component: &Arc<Component>,
     grants: Arc<Grants>,
@@ -141,6 +143,7 @@ fn session_options(
     options.grants = grants;
     options.output = running.sink(None);
     options.cancel = call.cancel.clone();
+    options.calls = calls(core, call);
     options
 }
 

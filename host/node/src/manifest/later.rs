@@ -43,7 +43,6 @@ const LATER: &[(&[&str], &str)] = &[
     (&["dicts", "dict"], "dicts"),
     (&["cache"], "cached results"),
     (&["params", "parameters"], "class parameters"),
-    (&["calls", "fan-out"], "calls from guest to guest"),
     (&["placement", "region", "nodes"], "placement"),
     (&["durable"], "durable maps"),
 ];

@@ -20,6 +20,7 @@
 //! | `output-rate` | bytes per second, `1MiB` |
 //! | `handles`, `open-files` | counts |
 //! | `network`, `env`, `args` | grants: hosts and ports, environment variables, arguments |
+//! | `fan-out` | calls that one call of it may lead to |
 //! | `docs`, `kind` | written by the SDK, per function |
 //!
 //! Always true: every key is read by something. An unknown key is refused by name, and one that a later
@@ -54,6 +55,7 @@ struct Settings {
     network: Option<Vec<HostPort>>,
     env: BTreeMap<String, String>,
     args: Option<Vec<String>>,
+    fan_out: u32,
     docs: String,
 }
 
@@ -64,6 +66,7 @@ impl Default for Settings {
             network: None,
             env: BTreeMap::new(),
             args: None,
+            fan_out: 0,
             docs: String::new(),
         }
     }
@@ -149,6 +152,12 @@ impl Manifest {
         }
     }
 
+    /// How many calls one call of a function may lead to; 0: the node decides.
+    pub(crate) fn fan_out(&self, function: &str) -> u64 {
+        let own = self.function(function).map_or(0, |own| own.fan_out);
+        u64::from(if own > 0 { own } else { self.app.fan_out })
+    }
+
     /// What the SDK wrote about a function; empty when it wrote nothing.
     pub(crate) fn docs(&self, function: &str) -> &str {
         self.function(function).map_or("", |own| &own.docs)
@@ -229,6 +238,7 @@ impl Settings {
             "network" => self.network = Some(hosts(value)?),
             "env" => self.env = variables(value)?,
             "args" => self.args = Some(units::strings(value)?),
+            "fan-out" => self.fan_out = units::count(value)?,
             "docs" if of_function => self.docs = units::string(value)?.to_owned(),
             "kind" if of_function => kind(units::string(value)?)?,
             _ => return Err(later::problem(key, KEYS)),
@@ -251,6 +261,7 @@ const KEYS: &[&str] = &[
     "network",
     "env",
     "args",
+    "fan-out",
     "docs",
     "kind",
     "functions",

@@ -27,6 +27,7 @@ mod writer;
 
 use crate::budget::Held;
 use crate::calls::invoke::{Checked, Running, interrupted};
+use crate::calls::nested::lineage::Lineage;
 use crate::calls::record::{Call, Kind};
 use crate::core::Core;
 use crate::error::Error;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::{Instrument, Span};
 
@@ -56,7 +58,6 @@ pub(crate) struct Map {
     core: Arc<Core>,
     call: Arc<Call>,
     checked: Checked,
-    depth: u32,
     board: Board,
     span: Span,
     /// Told when there is something to send: results, room, the end.
@@ -84,6 +85,16 @@ impl Drop for Guard {
     }
 }
 
+/// How a map is done, and for whom.
+pub(crate) struct Terms {
+    pub(crate) ordered: bool,
+    pub(crate) return_errors: bool,
+    /// Sandboxes at once; 0: the node decides.
+    pub(crate) max_parallel: u32,
+    pub(crate) lineage: Lineage,
+    pub(crate) cancel: CancellationToken,
+}
+
 impl Core {
     /// `Calls.Map`, from its first message on. `inputs` are the messages that follow it,
     /// and `room` what each of them takes of the byte budget.
@@ -102,25 +113,50 @@ impl Core {
         let checked = self
             .check(open.target.as_ref(), open.limits.as_ref())
             .await?;
-        let running = self.begin(Kind::Map, &checked, 1);
+        let terms = Terms {
+            ordered: open.ordered,
+            return_errors: open.return_errors,
+            max_parallel: open.max_parallel,
+            lineage: Lineage::of_client(open.target.as_ref(), open.depth, open.traceparent),
+            cancel: CancellationToken::new(),
+        };
+        Ok(self.map_with(checked, terms, inputs, room))
+    }
+
+    /// A map of a function that is known.
+    pub(crate) fn map_with<I>(
+        self: &Arc<Self>,
+        checked: Checked,
+        terms: Terms,
+        inputs: I,
+        room: Held,
+    ) -> impl Stream<Item = Result<MapResponse, Status>> + Send + use<I>
+    where
+        I: Stream<Item = Result<MapRequest, Status>> + Send + Unpin + 'static,
+    {
+        let running = self.begin_with(Kind::Map, &checked, terms.lineage, terms.cancel);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let wanted = match open.max_parallel as usize {
+        let wanted = match terms.max_parallel as usize {
             0 => threads * DEFAULT_PARALLEL_PER_THREAD,
             wanted => wanted,
         };
-        let most = wanted.clamp(1, self.admission.max());
-        let span = running.span(&open.traceparent);
+        let most = wanted.clamp(
+            1,
+            self.admission
+                .of(checked.target.function.is_concurrent())
+                .max(),
+        );
+        let span = running.span();
         let map = Arc::new(Map {
             call: running.call.clone(),
             sink: running.sink(None),
             board: Board::new(board::Rules {
-                ordered: open.ordered,
-                return_errors: open.return_errors,
+                ordered: terms.ordered,
+                return_errors: terms.return_errors,
                 window_inputs: WINDOW_INPUTS,
                 window_bytes: self.options.map_window_bytes,
                 workers: ((threads * 2).min(most), most),
             }),
-            depth: open.depth,
             span: span.clone(),
             growing: AtomicBool::new(false),
             news: Notify::new(),
@@ -130,11 +166,11 @@ impl Core {
         });
         let reader = reader::read(map.clone(), inputs, room).instrument(span);
         let reader = tokio::spawn(reader).abort_handle();
-        Ok(writer::responses(Guard {
+        writer::responses(Guard {
             map,
             reader,
             _running: running,
-        }))
+        })
     }
 }
 

@@ -68,10 +68,10 @@ async fn work(map: Arc<Map>) {
 
 /// A slot for the next sandbox: the one held, unless others wait for it.
 async fn admitted(map: &Map, slot: Option<Slot>) -> Result<Slot, Error> {
-    let (admission, tenant) = (&map.core.admission, map.checked.target.tenant);
+    let (admission, need) = (&map.core.admission, map.call.need());
     let mut admitted = match slot {
-        Some(slot) => admission.pass(slot, tenant).await,
-        None => admission.slot(tenant).await,
+        Some(slot) => admission.pass(slot).await,
+        None => admission.slot(need).await,
     };
     // A map has inputs enough to keep trying where a single call gives up.
     while matches!(
@@ -79,7 +79,7 @@ async fn admitted(map: &Map, slot: Option<Slot>) -> Result<Slot, Error> {
         Err(Error::NoSandbox { .. } | Error::QueueFull { .. })
     ) {
         tokio::time::sleep(FULL_PAUSE).await;
-        admitted = admission.slot(tenant).await;
+        admitted = admission.slot(need).await;
     }
     admitted
 }
@@ -95,7 +95,7 @@ fn retreat(map: &Map, input: Input, error: Error) {
 
 async fn run(map: &Map, input: &Input) -> Outcome {
     let refusal = match map.checked.arguments(input.args.clone()) {
-        Ok(args) => map.checked.refusal(&args, map.depth),
+        Ok(args) => map.checked.refusal(&args, map.call.lineage.depth),
         Err(error) => {
             let hints = error.detail().hints;
             let failure = Failure::new(
@@ -111,10 +111,9 @@ async fn run(map: &Map, input: &Input) -> Outcome {
             usage: Usage::default(),
         },
         None => {
-            map.core
-                .engine
-                .invoke(invocation(&map.call, input.args.clone(), map.sink.clone()))
-                .await
+            let (args, sink) = (input.args.clone(), map.sink.clone());
+            let invocation = invocation(&map.core, &map.call, args, sink);
+            map.core.engine.invoke(invocation).await
         }
     }
 }

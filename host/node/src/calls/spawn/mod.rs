@@ -18,6 +18,7 @@ pub(crate) mod payload;
 mod runner;
 
 use crate::calls::invoke::Checked;
+use crate::calls::nested::lineage::{Lineage, Root};
 use crate::calls::record::State;
 use crate::core::Core;
 use crate::error::Error;
@@ -105,17 +106,35 @@ impl Core {
         let checked = self
             .check(request.target.as_ref(), request.limits.as_ref())
             .await?;
-        let args = checked.arguments(request.args.clone())?;
-        if args.len() as u64 > checked.limits.payload_bytes {
-            return Err(Error::ArgumentsTooLarge {
-                bytes: args.len() as u64,
-                limit: checked.limits.payload_bytes,
-            });
+        let lineage =
+            Lineage::of_client(request.target.as_ref(), request.depth, request.traceparent);
+        let args = checked.arguments(request.args)?;
+        let key = Some(request.idempotency_key).filter(|key| !key.is_empty());
+        let (job, _) = self
+            .new_job(&checked, args, request.limits, &lineage, key)
+            .await?;
+        self.enqueue(job).await
+    }
+
+    /// The same for a function's call, whose arguments are not checked yet; answers its id.
+    pub(crate) async fn spawn_nested(
+        &self,
+        checked: Checked,
+        args: Bytes,
+        lineage: &Lineage,
+    ) -> Result<String, Error> {
+        if self.admission.draining() {
+            return Err(Error::Draining);
         }
-        if let Some(failure) = checked.refusal(&args, request.depth) {
-            return Err(Error::invalid("depth", failure.message));
+        let args = checked.arguments(args)?;
+        let (job, root) = self.new_job(&checked, args, None, lineage, None).await?;
+        if let Some(root) = root {
+            self.roots.remember(&root);
         }
-        let job = self.new_job(&checked, args, &request).await?;
+        Ok(self.enqueue(job).await?.call)
+    }
+
+    async fn enqueue(&self, job: NewJob) -> Result<v1::SpawnResponse, Error> {
         let enqueued = self.store.jobs().enqueue(vec![job]).await?.pop();
         self.spawner.active.store(true, Ordering::Relaxed);
         self.spawner.poke.notify_one();
@@ -136,11 +155,22 @@ impl Core {
         &self,
         checked: &Checked,
         args: Bytes,
-        request: &v1::SpawnRequest,
-    ) -> Result<NewJob, Error> {
+        limits: Option<v1::Limits>,
+        lineage: &Lineage,
+        idempotency_key: Option<String>,
+    ) -> Result<(NewJob, Option<Arc<Root>>), Error> {
+        if args.len() as u64 > checked.limits.payload_bytes {
+            return Err(Error::ArgumentsTooLarge {
+                bytes: args.len() as u64,
+                limit: checked.limits.payload_bytes,
+            });
+        }
+        if let Some(failure) = checked.refusal(&args, lineage.depth) {
+            return Err(Error::invalid("depth", failure.message));
+        }
         let target = &checked.target;
         let mut blobs = vec![target.digest];
-        let mut payload = Payload::new(target, request);
+        let mut payload = Payload::new(target, limits, lineage);
         if args.len() > INLINE_ARGS_BYTES {
             let digest = self.store.blobs().put(args).await?;
             payload.args_blob = digest.as_bytes().to_vec().into();
@@ -148,16 +178,17 @@ impl Core {
         } else {
             payload.args = args;
         }
-        Ok(NewJob {
+        let job = NewJob {
             id: self.ids.next(crate::clock::now_ms()).to_string().into(),
-            function: function_key(checked),
+            function: function_key(checked, lineage),
             payload: payload.encode_to_vec().into(),
-            details: Details::of(target).encode_to_vec().into(),
-            idempotency_key: Some(request.idempotency_key.clone()).filter(|key| !key.is_empty()),
+            details: Details::of(target, lineage).encode_to_vec().into(),
+            idempotency_key,
             due_at_ms: None,
             max_attempts: MAX_STARTS,
             blobs,
-        })
+        };
+        Ok((job, lineage.root.clone()))
     }
 
     /// What is known of a durable call; `None` when there is none of that id.
@@ -173,14 +204,14 @@ impl Core {
 }
 
 /// Jobs of one function share an order and the scope of idempotency keys, whatever the version.
-fn function_key(checked: &Checked) -> FunctionKey {
+fn function_key(checked: &Checked, lineage: &Lineage) -> FunctionKey {
     let target = &checked.target;
     let function = match target.place.app.as_str() {
         "" => format!("{}/{}", target.digest, target.name()),
         _ => target.name().to_owned(),
     };
     FunctionKey {
-        environment: target.place.environment.clone(),
+        environment: payload::environment(target, lineage).to_owned(),
         app: target.place.app.clone(),
         function,
     }
@@ -210,7 +241,7 @@ pub(crate) fn job_info(job: &Job) -> v1::CallInfo {
         attempt: job.attempts,
         result_signature: details.result_signature,
         result_type_json: details.result_type_json,
-        parent: String::new(),
-        depth: 0,
+        parent: details.parent,
+        depth: details.depth,
     }
 }

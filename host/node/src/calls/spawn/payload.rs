@@ -1,5 +1,6 @@
 //! What the bytes of a job hold: Protocol Buffers, so that a later release reads what this one wrote.
 
+use crate::calls::nested::lineage::Lineage;
 use crate::error::Error;
 use crate::resolve::Resolved;
 use bytes::Bytes;
@@ -29,22 +30,45 @@ pub(crate) struct Payload {
     pub(crate) limits: Option<v1::Limits>,
     #[prost(string, tag = "9")]
     pub(crate) traceparent: String,
+    #[prost(uint32, tag = "10")]
+    pub(crate) depth: u32,
+    /// The call whose function spawned it; empty: a client did.
+    #[prost(string, tag = "11")]
+    pub(crate) parent: String,
+    /// The first call of its tree, and what that had left to call; empty: it is the first.
+    #[prost(string, tag = "12")]
+    pub(crate) root: String,
+    #[prost(uint64, tag = "13")]
+    pub(crate) root_left: u64,
 }
 
 impl Payload {
     /// Everything but the arguments.
-    pub(crate) fn new(target: &Resolved, request: &v1::SpawnRequest) -> Self {
+    pub(crate) fn new(target: &Resolved, limits: Option<v1::Limits>, lineage: &Lineage) -> Self {
+        let root = lineage.root.as_ref();
         Self {
-            environment: target.place.environment.clone(),
+            environment: environment(target, lineage).to_owned(),
             app: target.place.app.clone(),
             version: target.place.version,
             component: Bytes::copy_from_slice(target.digest.as_bytes()),
             function: target.name().to_owned(),
             args: Bytes::new(),
             args_blob: Bytes::new(),
-            limits: request.limits,
-            traceparent: request.traceparent.clone(),
+            limits,
+            traceparent: lineage.traceparent.clone(),
+            depth: lineage.depth,
+            parent: lineage.parent.map_or_else(String::new, |id| id.to_string()),
+            root: root.map_or_else(String::new, |root| root.id().to_string()),
+            root_left: root.map_or(0, |root| root.left()),
         }
+    }
+}
+
+/// The environment a job belongs to: of a bare component, the one it is called in.
+pub(crate) fn environment<'a>(target: &'a Resolved, lineage: &'a Lineage) -> &'a str {
+    match target.place.app.as_str() {
+        "" => &lineage.environment,
+        _ => &target.place.environment,
     }
 }
 
@@ -59,16 +83,22 @@ pub(crate) struct Details {
     pub(crate) result_signature: String,
     #[prost(bytes = "bytes", tag = "4")]
     pub(crate) result_type_json: Bytes,
+    #[prost(string, tag = "5")]
+    pub(crate) parent: String,
+    #[prost(uint32, tag = "6")]
+    pub(crate) depth: u32,
 }
 
 impl Details {
-    pub(crate) fn of(target: &Resolved) -> Self {
+    pub(crate) fn of(target: &Resolved, lineage: &Lineage) -> Self {
         let (result_signature, result_type_json) = result_type(target);
         Self {
             version: target.place.version,
             function: target.name().to_owned(),
             result_signature,
             result_type_json,
+            parent: lineage.parent.map_or_else(String::new, |id| id.to_string()),
+            depth: lineage.depth,
         }
     }
 }

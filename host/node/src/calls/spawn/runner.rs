@@ -5,7 +5,8 @@
 
 use super::payload::{Ended, Payload};
 use crate::calls::invoke::{Checked, Running};
-use crate::calls::record::Kind;
+use crate::calls::nested::lineage::Lineage;
+use crate::calls::record::{Kind, NewCall};
 use crate::clock::now_ms;
 use crate::convert;
 use crate::core::Core;
@@ -21,10 +22,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// Jobs claimed and not ended, at most: their arguments are in memory.
-const MAX_IN_HAND: usize = 256;
+/// Jobs claimed and not ended, at most: those in line for a sandbox hold small arguments in memory. A job that waits
+/// for one it spawned is stuck until its deadline once so many others are claimed before that one.
+const MAX_IN_HAND: usize = 1_024;
 /// How long a shard stays with a node that is silent.
 const LEASE: Duration = Duration::from_secs(15);
 /// How often leases are renewed: two may fail before one lapses.
@@ -243,16 +246,24 @@ async fn attempt_job(core: &Arc<Core>, claimed: &Claimed) -> Result<End, Error> 
     let payload = Payload::decode(claimed.payload.clone())
         .map_err(|_| Error::Internal("the recorded call cannot be read".into()))?;
     let checked = check(core, &payload).await?;
-    let args = arguments(core, &payload).await?;
     let id = claimed
         .job
         .id
         .as_str()
         .parse()
         .map_err(|_| Error::Internal("the call's id is malformed".into()))?;
-    let running = core.begin_as(id, Kind::Spawn, &checked, claimed.attempt.number);
+    let running = core.begin_as(NewCall {
+        id,
+        kind: Kind::Spawn,
+        target: checked.target.clone(),
+        limits: checked.limits,
+        attempt: claimed.attempt.number,
+        lineage: lineage(core, &payload)?,
+        cancel: CancellationToken::new(),
+        log_bytes: core.options.call_log_bytes,
+    });
     let slot = loop {
-        match core.admission.slot(checked.target.tenant).await {
+        match core.admission.slot(running.call.need()).await {
             Ok(slot) => break slot,
             Err(Error::Draining) => return Ok(End::HandBack),
             // A durable call has time.
@@ -267,9 +278,11 @@ async fn attempt_job(core: &Arc<Core>, claimed: &Claimed) -> Result<End, Error> 
     if started.contains(&Accepted::Stale) || running.call.cancel.is_cancelled() {
         return Ok(End::Lost);
     }
+    // Not before it runs: what is in line must not hold much.
+    let args = arguments(core, &payload).await?;
     let sink = running.sink(None);
     let call = core.engine.invoke(running.invocation(args, sink));
-    let outcome = call.instrument(running.span(&payload.traceparent)).await;
+    let outcome = call.instrument(running.span()).await;
     if outcome.result.is_err() && running.call.is_interrupted() {
         return Ok(End::Interrupted);
     }
@@ -288,9 +301,26 @@ async fn check(core: &Core, payload: &Payload) -> Result<Checked, Error> {
             }),
         }),
         function: payload.function.clone(),
+        environment: payload.environment.clone(),
     };
     let target = core.resolver.accepted_function(&target).await?;
     Ok(core.limited(target, payload.limits.as_ref()))
+}
+
+/// What led to the call when it was recorded. It has its own time, whatever its caller has.
+fn lineage(core: &Core, payload: &Payload) -> Result<Lineage, Error> {
+    let root = match payload.root.as_str() {
+        "" => None,
+        root => Some(core.roots.find(root, payload.root_left)?),
+    };
+    Ok(Lineage {
+        depth: payload.depth,
+        parent: payload.parent.parse().ok(),
+        environment: payload.environment.clone(),
+        traceparent: payload.traceparent.clone(),
+        root,
+        deadline: None,
+    })
 }
 
 async fn arguments(core: &Core, payload: &Payload) -> Result<Bytes, Error> {
