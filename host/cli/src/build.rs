@@ -77,12 +77,42 @@ fn parse_package(text: &str) -> Result<Package, String> {
     })
 }
 
-/// Builds the crate in `dir` and answers the path of its component.
+/// What a build made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Built {
+    pub(crate) component: PathBuf,
+    /// The crate's programs, built for the sandbox too: what they say about themselves stands in there.
+    pub(crate) programs: Vec<Program>,
+}
+
+/// A `main` of the crate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Program {
+    /// As `cargo build --bin` names it.
+    pub(crate) name: String,
+    /// Its WebAssembly.
+    pub(crate) file: PathBuf,
+}
+
+/// What becomes of cargo's own output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Narration {
+    /// One line while it works; all of it when the build fails.
+    OnFailure,
+    /// As if cargo had been called by hand.
+    Whole,
+}
+
+/// Builds the crate in `dir`.
 ///
 /// # Errors
 /// Exit 3: no crate there. Exit 1: cargo is missing or the build failed, after cargo's own output was shown. Exit 2: the
 /// crate makes no component, or several.
-pub(crate) fn build(dir: &Path, progress: &Progress) -> Result<PathBuf, CliError> {
+pub(crate) fn build(
+    dir: &Path,
+    narration: Narration,
+    progress: &Progress,
+) -> Result<Built, CliError> {
     let package = read_package(dir)?;
     let shown = package
         .name
@@ -90,15 +120,9 @@ pub(crate) fn build(dir: &Path, progress: &Progress) -> Result<PathBuf, CliError
         .unwrap_or_else(|| dir.display().to_string());
     let started = Instant::now();
     progress.step(format!("building {shown}"));
-    let finished = run_cargo(dir, &package, &shown, progress)?;
+    let finished = run_cargo(dir, command(&package), &shown, narration, progress)?;
     if !finished.success {
-        progress.finish();
-        let _ = std::io::stderr().lock().write_all(&finished.stderr);
-        return Err(failed(
-            &shown,
-            &package,
-            &String::from_utf8_lossy(&finished.stderr),
-        ));
+        return Err(finished.failed(&shown, &package, progress));
     }
     let warnings = finished.warnings;
     let warned = if warnings > 0 {
@@ -113,12 +137,46 @@ pub(crate) fn build(dir: &Path, progress: &Progress) -> Result<PathBuf, CliError
     one_component(dir, &shown, finished.artifacts)
 }
 
+/// Builds a program of the crate in `dir` for this machine; answers the executable.
+///
+/// # Errors
+/// As of [`build`].
+pub(crate) fn build_program(
+    dir: &Path,
+    name: &str,
+    progress: &Progress,
+) -> Result<PathBuf, CliError> {
+    let package = read_package(dir)?;
+    progress.step(format!("building {name}"));
+    let mut command = cargo();
+    command.args(["build", "--bin", name, MESSAGES]);
+    let finished = run_cargo(dir, command, name, Narration::OnFailure, progress)?;
+    if !finished.success {
+        return Err(finished.failed(name, &package, progress));
+    }
+    finished.executable.ok_or_else(|| {
+        let message = format!("cargo made no executable of program `{name}`");
+        CliError::failed("build-failed", message)
+    })
+}
+
 /// What cargo did.
+#[derive(Debug, Default)]
 struct Finished {
     success: bool,
     stderr: Vec<u8>,
     artifacts: Vec<Artifact>,
+    executable: Option<PathBuf>,
     warnings: u64,
+}
+
+impl Finished {
+    /// Shows cargo's own words, and reads them for a cure.
+    fn failed(&self, shown: &str, package: &Package, progress: &Progress) -> CliError {
+        progress.finish();
+        let _ = std::io::stderr().lock().write_all(&self.stderr);
+        failed(shown, package, &String::from_utf8_lossy(&self.stderr))
+    }
 }
 
 /// A `.wasm` file cargo made.
@@ -127,31 +185,44 @@ struct Artifact {
     /// The manifest of the package it belongs to.
     manifest: PathBuf,
     file: PathBuf,
+    /// The name of a program; none for a library.
+    program: Option<String>,
+}
+
+/// Messages as JSON, what is meant for people on stderr.
+const MESSAGES: &str = "--message-format=json-render-diagnostics";
+
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 fn command(package: &Package) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = cargo();
     if package.is_cargo_component {
         command.args(["component", "build", "--release"]);
     } else {
         command.args(["build", "--release", "--target", TARGET]);
     }
-    command.arg("--message-format=json-render-diagnostics");
+    command.arg(MESSAGES);
     command
 }
 
 fn run_cargo(
     dir: &Path,
-    package: &Package,
+    mut command: Command,
     shown: &str,
+    narration: Narration,
     progress: &Progress,
 ) -> Result<Finished, CliError> {
-    let mut command = command(package);
     command
         .current_dir(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    if narration == Narration::Whole {
+        progress.finish();
+        command.stderr(Stdio::inherit());
+    }
     if progress.is_coloured() {
         // Cargo sees a pipe; the user sees a terminal.
         command.env("CARGO_TERM_COLOR", "always");
@@ -161,15 +232,10 @@ fn run_cargo(
     let messages = child.stdout.take();
     let reader = std::thread::spawn(move || messages.map(read_messages).unwrap_or_default());
     follow(&lines, shown, progress);
-    let (artifacts, warnings) = reader.join().unwrap_or_default();
-    let stderr = stderr.join().unwrap_or_default();
-    let success = wait(&mut child)?;
-    Ok(Finished {
-        success,
-        stderr,
-        artifacts,
-        warnings,
-    })
+    let mut finished = reader.join().unwrap_or_default();
+    finished.stderr = stderr.join().unwrap_or_default();
+    finished.success = wait(&mut child)?;
+    Ok(finished)
 }
 
 fn wait(child: &mut Child) -> Result<bool, CliError> {
@@ -228,32 +294,38 @@ fn without_colours(line: &str) -> String {
     plain + rest
 }
 
-/// The `.wasm` files among cargo's messages, and how many warnings there were.
-fn read_messages(stdout: impl Read) -> (Vec<Artifact>, u64) {
-    let mut artifacts = Vec::new();
-    let mut warnings = 0;
+/// What cargo's messages tell of: files and warnings.
+fn read_messages(stdout: impl Read) -> Finished {
+    let mut finished = Finished::default();
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {
         let Ok(message) = serde_json::from_str::<Json>(&line) else {
             continue;
         };
         match message["reason"].as_str() {
-            Some("compiler-artifact") => artifacts.extend(wasm_files(&message)),
-            Some("compiler-message") if message["message"]["level"] == "warning" => warnings += 1,
+            Some("compiler-artifact") => {
+                finished.artifacts.extend(wasm_files(&message));
+                if let Some(executable) = message["executable"].as_str() {
+                    finished.executable = Some(executable.into());
+                }
+            }
+            Some("compiler-message") if message["message"]["level"] == "warning" => {
+                finished.warnings += 1;
+            }
             _ => {}
         }
     }
-    (artifacts, warnings)
+    finished
 }
 
 fn wasm_files(message: &Json) -> Vec<Artifact> {
     let manifest = message["manifest_path"].as_str().unwrap_or_default();
     let kinds = message["target"]["kind"].as_array().into_iter().flatten();
-    if !kinds
-        .filter_map(Json::as_str)
-        .any(|kind| matches!(kind, "cdylib" | "bin"))
-    {
-        return Vec::new();
-    }
+    let kinds: Vec<&str> = kinds.filter_map(Json::as_str).collect();
+    let program = match (kinds.contains(&"bin"), kinds.contains(&"cdylib")) {
+        (true, _) => message["target"]["name"].as_str().map(str::to_owned),
+        (false, true) => None,
+        (false, false) => return Vec::new(),
+    };
     let files = message["filenames"]
         .as_array()
         .into_iter()
@@ -264,16 +336,13 @@ fn wasm_files(message: &Json) -> Vec<Artifact> {
         .map(|file| Artifact {
             manifest: manifest.into(),
             file: file.into(),
+            program: program.clone(),
         })
         .collect()
 }
 
-/// The component of the crate itself; else the only one that was built.
-fn one_component(
-    dir: &Path,
-    shown: &str,
-    mut artifacts: Vec<Artifact>,
-) -> Result<PathBuf, CliError> {
+/// The component of the crate itself; else the only one that was built. Of a library and programs it is the library.
+fn one_component(dir: &Path, shown: &str, mut artifacts: Vec<Artifact>) -> Result<Built, CliError> {
     let own = dir.join("Cargo.toml").canonicalize().ok();
     if artifacts
         .iter()
@@ -281,8 +350,21 @@ fn one_component(
     {
         artifacts.retain(|artifact| Some(&artifact.manifest) == own.as_ref());
     }
+    let programs = artifacts.iter().filter_map(|artifact| {
+        Some(Program {
+            name: artifact.program.clone()?,
+            file: artifact.file.clone(),
+        })
+    });
+    let programs = programs.collect();
+    if artifacts.iter().any(|artifact| artifact.program.is_none()) {
+        artifacts.retain(|artifact| artifact.program.is_none());
+    }
     match artifacts.len() {
-        1 => Ok(artifacts.remove(0).file),
+        1 => Ok(Built {
+            component: artifacts.remove(0).file,
+            programs,
+        }),
         0 => Err(CliError::usage(
             "no-component",
             format!("crate `{shown}` makes no component"),
@@ -364,18 +446,29 @@ mod tests {
             "\nnoise\n",
             r#"{"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","target":{"kind":["cdylib","rlib"]},"filenames":["/t/a.wasm","/t/liba.rlib"]}"#,
             "\n",
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","target":{"kind":["bin"],"name":"m"},"filenames":["/t/m.wasm"],"executable":"/t/m.wasm"}"#,
+            "\n",
             r#"{"reason":"compiler-message","message":{"level":"warning"}}"#,
             "\n"
         );
-        let (artifacts, warnings) = read_messages(messages.as_bytes());
+        let finished = read_messages(messages.as_bytes());
+        let artifact = |file: &str, program: Option<&str>| Artifact {
+            manifest: "/w/a/Cargo.toml".into(),
+            file: file.into(),
+            program: program.map(str::to_owned),
+        };
         assert_eq!(
-            artifacts,
-            [Artifact {
-                manifest: "/w/a/Cargo.toml".into(),
-                file: "/t/a.wasm".into()
-            }]
+            finished.artifacts,
+            [
+                artifact("/t/a.wasm", None),
+                artifact("/t/m.wasm", Some("m"))
+            ]
         );
-        assert_eq!(warnings, 1);
+        assert_eq!(finished.warnings, 1);
+        assert_eq!(finished.executable, Some("/t/m.wasm".into()));
+        let built = one_component(Path::new("/nowhere"), "a", finished.artifacts).unwrap();
+        assert_eq!(built.component, Path::new("/t/a.wasm"));
+        assert_eq!(built.programs[0].name, "m");
     }
 
     #[test]
@@ -383,10 +476,13 @@ mod tests {
         let artifact = |name: &str| Artifact {
             manifest: format!("/w/{name}/Cargo.toml").into(),
             file: format!("/t/{name}.wasm").into(),
+            program: None,
         };
         let dir = Path::new("/nowhere");
         assert_eq!(
-            one_component(dir, "a", vec![artifact("a")]).unwrap(),
+            one_component(dir, "a", vec![artifact("a")])
+                .unwrap()
+                .component,
             Path::new("/t/a.wasm")
         );
         assert_eq!(

@@ -4,24 +4,33 @@ use std::process::ExitCode;
 
 /// How the command ended. The numbers are part of its interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Exit {
-    Ok = 0,
+    Ok,
     /// The function returned `err(…)` or trapped, or the operation failed.
-    Failed = 1,
+    Failed,
     /// Wrong usage or arguments.
-    Usage = 2,
+    Usage,
     /// Not found, not reachable or not allowed.
-    NotFound = 3,
+    NotFound,
     /// Stopped at a limit: time, memory, payload, output and the like.
-    Limit = 4,
+    Limit,
     /// Ctrl-C.
-    Interrupted = 130,
+    Interrupted,
+    /// A program of a crate ended with this.
+    Program(u8),
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        ExitCode::from(exit as u8)
+        ExitCode::from(match exit {
+            Exit::Ok => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::NotFound => 3,
+            Exit::Limit => 4,
+            Exit::Interrupted => 130,
+            Exit::Program(code) => code,
+        })
     }
 }
 

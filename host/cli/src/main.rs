@@ -18,6 +18,7 @@ mod output;
 mod suggest;
 mod target;
 mod units;
+mod watch;
 mod words;
 
 use std::process::ExitCode;

@@ -101,6 +101,20 @@ pub(crate) fn laid_over(over: Json, under: Json) -> Json {
     }
 }
 
+/// The programs of a crate that run on their caller's machine: name, docs, and each argument's name and type.
+pub(crate) fn entrypoints(manifest: &Json) -> Vec<(String, String, Vec<(String, String)>)> {
+    let text = |json: &Json, key: &str| json[key].as_str().unwrap_or_default().to_owned();
+    let table = manifest.get("entrypoints").and_then(Json::as_object);
+    let entries = table.into_iter().flatten().map(|(name, entry)| {
+        let args = entry["args"].as_array().into_iter().flatten();
+        let args = args
+            .map(|arg| (text(arg, "name"), text(arg, "type")))
+            .collect();
+        (name.clone(), text(entry, "docs"), args)
+    });
+    entries.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -142,6 +156,19 @@ mod tests {
         assert_eq!(manifest["functions"], json!({ "a": {}, "b": {} }));
         assert_eq!(manifest["mounts"]["/x"]["from"], "./x");
         assert!(!inside.calls);
+    }
+
+    #[test]
+    fn programs_are_told_with_their_arguments() {
+        let manifest = json!({ "entrypoints": {
+            "main": { "docs": "Sweeps.", "args": [{ "name": "n", "type": "u64" }] },
+        } });
+        let args = vec![("n".to_owned(), "u64".to_owned())];
+        assert_eq!(
+            entrypoints(&manifest),
+            [("main".to_owned(), "Sweeps.".to_owned(), args)]
+        );
+        assert!(entrypoints(&json!({})).is_empty());
     }
 
     #[test]

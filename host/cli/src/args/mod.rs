@@ -10,6 +10,7 @@ pub(crate) mod limits;
 pub(crate) mod map;
 pub(crate) mod node;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod shell;
 pub(crate) mod spawn;
 mod tail;
@@ -62,6 +63,7 @@ pub(crate) enum Command {
     Map(map::Args),
     Spawn(spawn::Args),
     Shell(shell::Args),
+    Serve(serve::Args),
     /// Look at and steer calls
     #[command(subcommand)]
     Calls(calls::Command),

@@ -12,6 +12,8 @@ Examples:
   lydian run ./crate-dir::train '{depth: 3, rate: 0.1}'
   lydian run app@2::resize --width 80 --timeout 5s
 
+A `#[lydian::local_entrypoint]` runs on this machine, its calls on the node: `lydian run ./crate-dir::main`.
+
 The result goes to stdout in WAVE (--json: JSON), what the function writes to stderr.
 `lydian run TARGET --help` shows the function's parameters. What follows `--` is the function's alone."
 )]

@@ -143,6 +143,62 @@ async fn embedded(ctx: &Ctx, place: Place, work: Work) -> Result<Client, CliErro
     Ok(client)
 }
 
+/// A node that other processes reach as well, and its URL: one that runs, else one in this process that listens
+/// on `address`.
+///
+/// # Errors
+/// As of [`connect`]; exit 1 when the address cannot be listened on.
+pub(super) async fn listening(
+    ctx: &Ctx,
+    address: SocketAddr,
+) -> Result<(Client, String), CliError> {
+    let (client, url) = match running_node(ctx).await? {
+        Some(client) => (client.clone(), client.url().to_owned()),
+        None => listen(ctx, address).await?,
+    };
+    Ok(match &ctx.global.environment {
+        Some(environment) => (client.in_environment(environment), url),
+        None => (client, url),
+    })
+}
+
+async fn listen(ctx: &Ctx, address: SocketAddr) -> Result<(Client, String), CliError> {
+    log::start_if_asked(ctx.output.err.is_enabled());
+    let data_dir = env::data_dir(None)?;
+    let options = Options::embedded(&data_dir);
+    // Its callers are other processes, so it does not share this command's one thread.
+    let runtime = super::serving()?;
+    let started = runtime.spawn(async move {
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let node = Node::start(options).await;
+        if let Ok(node) = &node {
+            let node = node.clone();
+            tokio::spawn(async move { node.serve_on(listener).await });
+        }
+        Ok((node, address))
+    });
+    let started = started
+        .await
+        .map_err(|error| not_listening(address, &error))?;
+    // It lives as long as the process.
+    std::mem::forget(runtime);
+    let (node, address) =
+        started.map_err(|error: std::io::Error| not_listening(address, &error))?;
+    let node = node.map_err(|error| cannot_start(&data_dir, &error))?;
+    let client = Client::from_service(node.routes());
+    ctx.own_node.set(node, true);
+    Ok((client, format!("http://{address}")))
+}
+
+fn not_listening(address: SocketAddr, error: &dyn std::fmt::Display) -> CliError {
+    CliError::failed(
+        "cannot-listen",
+        format!("cannot listen on `{address}`: {error}"),
+    )
+    .hint("choose another address with `--listen`, or start a node with `lydian up`")
+}
+
 /// Why no node can run here.
 pub(super) fn cannot_start(data_dir: &Path, error: &StartError) -> CliError {
     let mut message = error.to_string();

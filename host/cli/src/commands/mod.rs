@@ -11,7 +11,9 @@ mod load;
 mod logs;
 mod map;
 mod opened;
+mod program;
 mod run;
+mod serve;
 mod shell;
 mod source;
 mod spawn;
@@ -88,6 +90,7 @@ async fn client_command(ctx: &Ctx, command: Command) -> Result<Exit, CliError> {
         Command::Run(args) => run::run(ctx, args).await,
         Command::Map(args) => map::run(ctx, args).await,
         Command::Spawn(args) => spawn::run(ctx, args).await,
+        Command::Serve(args) => serve::run(ctx, args).await,
         Command::Shell(args) => shell::run(ctx, args).await,
         Command::Calls(command) => calls::run(ctx, command).await,
         Command::Deploy(args) => deploy::run(ctx, args).await,

@@ -120,6 +120,18 @@ impl Opened {
             (wanted.files, wanted.work)
         };
         let client = connect::connect(ctx, files, work).await?;
+        Self::on(client, source, ready, own, wanted.settings, progress).await
+    }
+
+    /// Sends and opens what was built, on this node; as an app when `own` is set.
+    pub(super) async fn on(
+        client: Client,
+        source: &Source,
+        ready: &Ready,
+        own: bool,
+        settings: Json,
+        progress: &Progress,
+    ) -> Result<Self, CliError> {
         progress.step(format!("preparing {}", target::short_name(&ready.file)));
         let component = Component {
             digest: ready.digest,
@@ -127,7 +139,7 @@ impl Opened {
         };
         let kind = if own {
             let said = ready.manifest.clone().unwrap_or_else(manifest::empty);
-            let manifest = manifest::laid_over(wanted.settings, said);
+            let manifest = manifest::laid_over(settings, said);
             let name = source.default_name(ready)?;
             let app = client
                 .open_app(ready.bytes.clone(), Some(&manifest), &name)

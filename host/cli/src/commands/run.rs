@@ -8,14 +8,16 @@ use lydian_value::Type;
 
 use super::connect::{Place, Work};
 use super::load::{self, Loaded};
-use super::opened::Wanted;
+use super::opened::{Opened, Wanted};
+use super::program;
+use super::source::Source;
 use super::{Ctx, limits};
 use crate::args::run::Args;
 use crate::arguments;
 use crate::exit::Exit;
 use crate::output::error::CliError;
 use crate::output::guest::Decoder;
-use crate::output::progress::{Progress, Source};
+use crate::output::progress::{Progress, Source as Writer};
 use crate::output::result::{self, Spelling};
 use crate::output::signature;
 use crate::units;
@@ -34,7 +36,19 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         },
         ..Wanted::calls(Work::One)
     };
-    let mut loaded = load::load(ctx, &args.target, wanted, &progress).await?;
+    let target = load::parse_target(&args.target)?;
+    let wanted_function = target.function.as_deref();
+    let opened = match Source::of(&target.code) {
+        Some(source) => {
+            let ready = source.ready(&progress)?;
+            if let Some(entry) = program::chosen(&ready, wanted_function)? {
+                return program::run(ctx, &source, &ready, &entry, args, &progress).await;
+            }
+            Opened::of(ctx, &source, &ready, wanted, &progress).await?
+        }
+        None => Opened::new(ctx, &target.code, wanted, &progress).await?,
+    };
+    let mut loaded = Loaded::of(opened, wanted_function.unwrap_or_default()).await?;
     if ctx.tail.wants_help {
         return help(ctx, &progress, &loaded);
     }
@@ -221,12 +235,12 @@ fn labelled(lines: &str, stream: u32, spelling: Spelling) -> String {
 /// What a guest wrote, above the footer.
 pub(super) fn show_output(progress: &Progress, chunk: &LogChunk) {
     if chunk.truncated {
-        progress.guest(Source::System, b"[output dropped at the limit]\n");
+        progress.guest(Writer::System, b"[output dropped at the limit]\n");
     }
     let source = match chunk.source {
-        LogSource::Stdout => Source::Stdout,
-        LogSource::Stderr => Source::Stderr,
-        _ => Source::System,
+        LogSource::Stdout => Writer::Stdout,
+        LogSource::Stderr => Writer::Stderr,
+        _ => Writer::System,
     };
     progress.guest(source, &chunk.data);
 }

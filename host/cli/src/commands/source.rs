@@ -7,7 +7,7 @@ use lydian_client::Digest;
 use serde_json::Value as Json;
 
 use super::load;
-use crate::build;
+use crate::build::{self, Built, Narration, Program};
 use crate::docs::Documented;
 use crate::manifest::{self, Inside};
 use crate::output::error::CliError;
@@ -34,6 +34,20 @@ pub(super) struct Ready {
     configured: bool,
     /// What the component says about itself.
     pub(super) inside: Inside,
+    /// Programs of the crate.
+    programs: Vec<Program>,
+}
+
+/// A program of the crate that runs on its caller's machine.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entrypoint {
+    /// As a target names it.
+    pub(super) name: String,
+    pub(super) docs: String,
+    /// Names and types of its arguments, in order.
+    pub(super) args: Vec<(String, String)>,
+    /// The program it is in.
+    pub(super) program: String,
 }
 
 impl Source {
@@ -56,13 +70,7 @@ impl Source {
     /// Exit 3: it names an app.
     pub(super) fn find(path: &str) -> Result<Self, CliError> {
         let code = load::parse_code(path)?;
-        Self::of(&code).ok_or_else(|| {
-            CliError::not_found(
-                "file-not-found",
-                format!("no file or crate directory `{path}`"),
-            )
-            .hint("name a `.wasm` file or a directory with a `Cargo.toml`")
-        })
+        Self::of(&code).ok_or_else(|| not_a_path(path))
     }
 
     /// The directory the manifest and its paths belong to.
@@ -95,17 +103,32 @@ impl Source {
     /// # Errors
     /// Exit 1: the crate does not build. Exit 2: not a component, or `lydian.toml` is not TOML. Exit 3: not there.
     pub(super) fn ready(&self, progress: &Progress) -> Result<Ready, CliError> {
-        let manifest = manifest::read_file(&self.manifest)?;
-        let file = match &self.code {
-            Code::Crate(dir) => build::build(dir, progress)?,
-            Code::File(path) => path.clone(),
-            Code::App { .. } => PathBuf::new(),
-        };
-        self.read(file, manifest)
+        // Read first: a mistake in it is told before minutes of building.
+        manifest::read_file(&self.manifest)?;
+        let built = self.build(Narration::OnFailure, progress)?;
+        self.read(built)
     }
 
-    /// Reads the component in `file`, with a manifest that was read before.
-    pub(super) fn read(&self, file: PathBuf, manifest: Option<Json>) -> Result<Ready, CliError> {
+    /// Builds a crate; a file is there already.
+    pub(super) fn build(
+        &self,
+        narration: Narration,
+        progress: &Progress,
+    ) -> Result<Built, CliError> {
+        match &self.code {
+            Code::Crate(dir) => build::build(dir, narration, progress),
+            Code::File(path) => Ok(Built {
+                component: path.clone(),
+                programs: Vec::new(),
+            }),
+            Code::App { name, .. } => Err(not_a_path(name)),
+        }
+    }
+
+    /// Reads what was built, and the manifest beside it.
+    pub(super) fn read(&self, built: Built) -> Result<Ready, CliError> {
+        let manifest = manifest::read_file(&self.manifest)?;
+        let file = built.component;
         let bytes = load::read_component(&file)?;
         let keys = manifest.as_ref().and_then(Json::as_object);
         let configured = keys.is_some_and(|keys| keys.keys().any(|key| key != "name"));
@@ -120,6 +143,7 @@ impl Source {
             bytes,
             manifest,
             configured,
+            programs: built.programs,
         })
     }
 
@@ -150,7 +174,35 @@ impl Source {
     }
 }
 
+fn not_a_path(path: &str) -> CliError {
+    let message = format!("no file or crate directory `{path}`");
+    CliError::not_found("file-not-found", message)
+        .hint("name a `.wasm` file or a directory with a `Cargo.toml`")
+}
+
 impl Ready {
+    /// The programs of the crate that say they are to be run here.
+    pub(super) fn entrypoints(&self) -> Vec<Entrypoint> {
+        let mut found = Vec::new();
+        for program in &self.programs {
+            let read = || Some(Inside::of(&std::fs::read(&program.file).ok()?));
+            let inside = if program.file == self.file {
+                Some(self.inside.clone())
+            } else {
+                read()
+            };
+            let manifest = inside.and_then(|inside| inside.manifest);
+            let entries = manifest.iter().flat_map(manifest::entrypoints);
+            found.extend(entries.map(|(name, docs, args)| Entrypoint {
+                name,
+                docs,
+                args,
+                program: program.name.clone(),
+            }));
+        }
+        found
+    }
+
     /// Whether it says anything that only an app has: limits, grants, classes, calls to others.
     pub(super) fn needs_app(&self) -> bool {
         self.inside.calls || self.inside.manifest.is_some() || self.configured
@@ -189,6 +241,7 @@ mod tests {
             digest: Digest::of(b""),
             manifest: None,
             configured: false,
+            programs: Vec::new(),
             inside: Inside::default(),
         };
         assert_eq!(source.default_name(&ready).unwrap(), "my-app");

@@ -12,6 +12,7 @@ mod catalog;
 mod map;
 mod node;
 mod run;
+mod serve;
 mod shell;
 mod support;
 mod usage;

@@ -157,7 +157,13 @@ pub(crate) struct FakeCargo(PathBuf);
 
 impl FakeCargo {
     pub(crate) fn run(&self, cli: &Cli, args: &[&str]) -> Ran {
-        cli.ran(cli.command(args).env("CARGO", &self.0).output().unwrap())
+        let mut command = cli.command(args);
+        self.used_by(&mut command);
+        cli.ran(command.output().unwrap())
+    }
+
+    pub(crate) fn used_by(&self, command: &mut Command) {
+        command.env("CARGO", &self.0);
     }
 }
 

@@ -10,6 +10,7 @@ fn every_command_has_help() {
         "map",
         "spawn",
         "shell",
+        "serve",
         "calls",
         "calls list",
         "calls get",

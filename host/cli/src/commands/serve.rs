@@ -1,0 +1,326 @@
+//! `lydian serve`: an app that follows its source.
+//!
+//! ```text
+//! save -> noticed -> cargo builds -> component sent, compiled, swapped in -> told
+//! ```
+//!
+//! Builds run on a thread of their own: the app's heartbeat must not wait for them. Nothing is swapped that
+//! did not build or that the node refuses; the app then goes on with what it has.
+
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lydian_client::{Client, Digest, Error, Swapped, Tail};
+use serde_json::{Value as Json, json};
+
+use super::opened::{Kind, Opened};
+use super::source::{Ready, Source};
+use super::{Ctx, connect, limits, load, logs};
+use crate::args::serve::Args;
+use crate::build::{Built, Narration};
+use crate::exit::Exit;
+use crate::manifest;
+use crate::output::error::CliError;
+use crate::output::progress::Progress;
+use crate::output::signature;
+use crate::units;
+use crate::watch::{self, Change, Changes, Watch};
+
+pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
+    let source = Source::find(&args.path)?;
+    let mut serving = Serving::start(ctx, source, limits::manifest(&args.limits))?;
+    let Some(ready) = serving.first().await? else {
+        return Ok(Exit::Interrupted);
+    };
+    let (client, url) = connect::listening(ctx, args.listen).await?;
+    let opened = serving.open(&client, &ready, &url).await?;
+    let exit = serving.follow(&client, &opened).await;
+    opened.close().await;
+    exit
+}
+
+/// An app and its source.
+struct Serving<'a> {
+    ctx: &'a Ctx,
+    source: Source,
+    /// What the options set, as a manifest.
+    settings: Json,
+    progress: Arc<Progress>,
+    watch: Watch,
+    changes: Changes,
+    /// What runs.
+    now: Option<(Digest, Json)>,
+}
+
+/// One build.
+struct Round {
+    built: Result<Ready, CliError>,
+    rebuild: Duration,
+    /// When the build was over.
+    at: Instant,
+}
+
+impl<'a> Serving<'a> {
+    fn start(ctx: &'a Ctx, source: Source, settings: Json) -> Result<Self, CliError> {
+        let (watch, changes) = Watch::start().map_err(not_watching)?;
+        watch_source(&watch, &source)?;
+        Ok(Self {
+            ctx,
+            source,
+            settings,
+            progress: Arc::new(ctx.output.progress()),
+            watch,
+            changes,
+            now: None,
+        })
+    }
+
+    /// The first build that succeeds; none when the user gives up.
+    async fn first(&mut self) -> Result<Option<Ready>, CliError> {
+        loop {
+            let round = self.round().await?;
+            match round.built {
+                Ok(ready) => return Ok(Some(ready)),
+                // Nothing to build, or nothing to build with: a save will not help.
+                Err(error) if error.exit != Exit::Failed || error.code == "no-cargo" => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    error.show(&self.ctx.output);
+                    self.ctx.output.note("waiting for a save");
+                }
+            }
+            tokio::select! {
+                change = self.changes.recv() => {
+                    if change.is_none() {
+                        return Ok(None);
+                    }
+                }
+                _ = tokio::signal::ctrl_c() => return Ok(None),
+            }
+        }
+    }
+
+    async fn open(
+        &mut self,
+        client: &Client,
+        ready: &Ready,
+        url: &str,
+    ) -> Result<Opened, CliError> {
+        let settings = self.settings.clone();
+        let opened = Opened::on(
+            client.clone(),
+            &self.source,
+            ready,
+            true,
+            settings,
+            &self.progress,
+        )
+        .await?;
+        self.progress.finish();
+        self.now = Some((ready.digest, self.said(ready)));
+        self.watch_inputs(ready);
+        if let Kind::Own(app, _) = &opened.kind {
+            self.tell_open(app.name(), url, app.opened());
+        }
+        Ok(opened)
+    }
+
+    fn tell_open(&self, app: &str, url: &str, opened: &Swapped) {
+        let output = &self.ctx.output;
+        if output.json {
+            let json = json!({ "event": "open", "app": app, "url": url, "version": opened.deployed.version });
+            let _ = output.print(&format!("{json}\n"));
+            return;
+        }
+        let style = output.err;
+        output.say(&format!(
+            "{} serving {} as {} on {url}",
+            style.green("✓"),
+            self.source.shown(),
+            style.bold(app)
+        ));
+        if let Some(function) = opened.deployed.functions.first() {
+            let example = signature::example(&function.ty, &format!("{app}::{}", function.name));
+            output.hint(&format!("call it with `{example}`; Ctrl-C ends it"));
+        }
+    }
+
+    /// Builds and swaps, save after save, until Ctrl-C.
+    async fn follow(&mut self, client: &Client, opened: &Opened) -> Result<Exit, CliError> {
+        let Kind::Own(app, _) = &opened.kind else {
+            return Ok(Exit::Ok);
+        };
+        // Only what is written from now on: there is nothing before.
+        let stream = client.app_logs(app.name(), Tail::lines(0).follow()).await?;
+        let mut written = pin!(logs::print(self.ctx, stream, true));
+        let mut listening = true;
+        loop {
+            let change = tokio::select! {
+                change = self.changes.recv() => change,
+                ended = &mut written, if listening => {
+                    listening = false;
+                    match ended? {
+                        Exit::Interrupted => return Ok(Exit::Ok),
+                        _ => continue,
+                    }
+                }
+                _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
+            };
+            let Some(change) = change else {
+                return Err(CliError::failed(
+                    "not-watching",
+                    "the files are not watched any more",
+                ));
+            };
+            let ended = tokio::select! {
+                ended = self.swap(app, &change) => ended,
+                _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
+            };
+            match ended {
+                Err(error) if error.code == "unreachable" => return Err(error),
+                Err(error) => {
+                    self.progress.finish();
+                    error.show(&self.ctx.output);
+                    self.ctx.output.note("the version before goes on");
+                }
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// One save, from build to swap.
+    async fn swap(
+        &mut self,
+        app: &lydian_client::EphemeralApp,
+        change: &Change,
+    ) -> Result<(), CliError> {
+        let noticed = change.at.elapsed();
+        let round = self.round().await?;
+        let ready = round.built?;
+        let said = self.said(&ready);
+        if self.now.as_ref() == Some(&(ready.digest, said.clone())) {
+            return Ok(());
+        }
+        let swapped = app.replace(ready.bytes.clone(), Some(&said)).await;
+        let swapped = swapped.map_err(|error| refused(error, &ready))?;
+        self.watch_inputs(&ready);
+        self.now = Some((ready.digest, said));
+        self.tell(
+            &swapped,
+            change,
+            (noticed, round.rebuild, round.at.elapsed()),
+        );
+        Ok(())
+    }
+
+    fn tell(
+        &self,
+        swapped: &Swapped,
+        change: &Change,
+        (noticed, rebuild, swap): (Duration, Duration, Duration),
+    ) {
+        let version = swapped.deployed.version;
+        let output = &self.ctx.output;
+        if output.json {
+            let ms = |time: Duration| time.as_secs_f64() * 1e3;
+            let json = json!({
+                "event": "swapped",
+                "version": version,
+                "noticed_ms": ms(noticed),
+                "rebuild_ms": ms(rebuild),
+                "swap_ms": ms(swap),
+                "node_ms": ms(swapped.swap),
+            });
+            let _ = output.print(&format!("{json}\n"));
+            return;
+        }
+        let (rebuild, swap) = (units::duration(rebuild), units::duration(noticed + swap));
+        let built = if self.source.crate_dir().is_some() {
+            format!("rebuilt in {rebuild}, ")
+        } else {
+            String::new()
+        };
+        let name = change
+            .paths
+            .first()
+            .map(|path| self.relative(path))
+            .unwrap_or_default();
+        let more = match change.paths.len() {
+            0 | 1 => name,
+            count => format!("{name} and {} more", count - 1),
+        };
+        let style = output.err;
+        output.say(&format!(
+            "{} v{version} is live: {built}swapped in {swap} ({more})",
+            style.green("✓")
+        ));
+    }
+
+    fn relative(&self, path: &Path) -> String {
+        let path = path.strip_prefix(self.source.dir()).unwrap_or(path);
+        path.display().to_string()
+    }
+
+    /// What the app is told about itself.
+    fn said(&self, ready: &Ready) -> Json {
+        let said = ready.manifest.clone().unwrap_or_else(manifest::empty);
+        manifest::laid_over(self.settings.clone(), said)
+    }
+
+    /// One build, on a thread that may wait for it.
+    async fn round(&self) -> Result<Round, CliError> {
+        let source = self.source.clone();
+        let progress = self.progress.clone();
+        let started = Instant::now();
+        let work = move || {
+            let built = source.build(Narration::Whole, &progress);
+            let at = Instant::now();
+            (built.and_then(|built: Built| source.read(built)), at)
+        };
+        let (built, at) = tokio::task::spawn_blocking(work).await.map_err(|error| {
+            CliError::failed("build-failed", format!("the build was lost: {error}"))
+        })?;
+        Ok(Round {
+            built,
+            rebuild: at.duration_since(started),
+            at,
+        })
+    }
+
+    /// Watches what the build was made of outside the crate. What cannot be watched is only not noticed.
+    fn watch_inputs(&self, ready: &Ready) {
+        let own = self.source.dir().canonicalize().unwrap_or_default();
+        for dir in watch::sources(&ready.file) {
+            if !dir.starts_with(&own) {
+                let _ = self.watch.files(&dir, &[]);
+            }
+        }
+    }
+}
+
+/// Watches a crate, or a file and the manifest beside it.
+fn watch_source(watch: &Watch, source: &Source) -> Result<(), CliError> {
+    match source.crate_dir() {
+        Some(dir) => watch.tree(dir).map_err(not_watching),
+        None => {
+            let path = source.shown();
+            let name = Path::new(&path).file_name().and_then(|name| name.to_str());
+            // Tells what is wrong with it before anything waits for it.
+            load::read_component(Path::new(&path))?;
+            let names = [name.unwrap_or_default(), manifest::FILE];
+            watch.files(source.dir(), &names).map_err(not_watching)
+        }
+    }
+}
+
+fn not_watching(error: std::io::Error) -> CliError {
+    CliError::failed("not-watching", format!("cannot watch files: {error}"))
+        .hint("the limits are `fs.inotify.max_user_instances` and `fs.inotify.max_user_watches`; look at `sysctl fs.inotify`")
+}
+
+fn refused(error: Error, ready: &Ready) -> CliError {
+    load::named(error, ready.digest, &ready.file)
+}
