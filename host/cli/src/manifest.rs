@@ -101,16 +101,32 @@ pub(crate) fn laid_over(over: Json, under: Json) -> Json {
     }
 }
 
-/// The programs of a crate that run on their caller's machine: name, docs, and each argument's name and type.
-pub(crate) fn entrypoints(manifest: &Json) -> Vec<(String, String, Vec<(String, String)>)> {
+/// A program of a crate that runs on its caller's machine.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Entrypoint {
+    /// As a target names it.
+    pub(crate) name: String,
+    pub(crate) docs: String,
+    /// Names and types of its arguments, in order.
+    pub(crate) args: Vec<(String, String)>,
+    /// The program it is in.
+    pub(crate) program: String,
+}
+
+/// The entrypoints that the manifest in `program` tells of.
+pub(crate) fn entrypoints(manifest: &Json, program: &str) -> Vec<Entrypoint> {
     let text = |json: &Json, key: &str| json[key].as_str().unwrap_or_default().to_owned();
     let table = manifest.get("entrypoints").and_then(Json::as_object);
     let entries = table.into_iter().flatten().map(|(name, entry)| {
         let args = entry["args"].as_array().into_iter().flatten();
-        let args = args
-            .map(|arg| (text(arg, "name"), text(arg, "type")))
-            .collect();
-        (name.clone(), text(entry, "docs"), args)
+        Entrypoint {
+            name: name.clone(),
+            docs: text(entry, "docs"),
+            args: args
+                .map(|arg| (text(arg, "name"), text(arg, "type")))
+                .collect(),
+            program: program.to_owned(),
+        }
     });
     entries.collect()
 }
@@ -163,12 +179,14 @@ mod tests {
         let manifest = json!({ "entrypoints": {
             "main": { "docs": "Sweeps.", "args": [{ "name": "n", "type": "u64" }] },
         } });
-        let args = vec![("n".to_owned(), "u64".to_owned())];
-        assert_eq!(
-            entrypoints(&manifest),
-            [("main".to_owned(), "Sweeps.".to_owned(), args)]
-        );
-        assert!(entrypoints(&json!({})).is_empty());
+        let expected = Entrypoint {
+            name: "main".to_owned(),
+            docs: "Sweeps.".to_owned(),
+            args: vec![("n".to_owned(), "u64".to_owned())],
+            program: "sweep".to_owned(),
+        };
+        assert_eq!(entrypoints(&manifest, "sweep"), [expected]);
+        assert!(entrypoints(&json!({}), "sweep").is_empty());
     }
 
     #[test]

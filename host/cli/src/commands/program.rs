@@ -11,11 +11,12 @@ use serde_json::json;
 use tokio::process::{Child, Command};
 
 use super::opened::Opened;
-use super::source::{Entrypoint, Ready, Source};
+use super::source::{Ready, Source};
 use super::{Ctx, connect, limits};
 use crate::args::run::Args;
 use crate::build;
 use crate::exit::Exit;
+use crate::manifest::Entrypoint;
 use crate::output::error::CliError;
 use crate::output::progress::Progress;
 use crate::output::signature;

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::load;
 use crate::build::{self, Built, Narration, Program};
 use crate::docs::Documented;
-use crate::manifest::{self, Inside};
+use crate::manifest::{self, Entrypoint, Inside};
 use crate::output::error::CliError;
 use crate::output::progress::Progress;
 use crate::target::Code;
@@ -36,18 +36,6 @@ pub(super) struct Ready {
     pub(super) inside: Inside,
     /// Programs of the crate.
     programs: Vec<Program>,
-}
-
-/// A program of the crate that runs on its caller's machine.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Entrypoint {
-    /// As a target names it.
-    pub(super) name: String,
-    pub(super) docs: String,
-    /// Names and types of its arguments, in order.
-    pub(super) args: Vec<(String, String)>,
-    /// The program it is in.
-    pub(super) program: String,
 }
 
 impl Source {
@@ -192,13 +180,10 @@ impl Ready {
                 read()
             };
             let manifest = inside.and_then(|inside| inside.manifest);
-            let entries = manifest.iter().flat_map(manifest::entrypoints);
-            found.extend(entries.map(|(name, docs, args)| Entrypoint {
-                name,
-                docs,
-                args,
-                program: program.name.clone(),
-            }));
+            let entries = manifest
+                .iter()
+                .flat_map(|manifest| manifest::entrypoints(manifest, &program.name));
+            found.extend(entries);
         }
         found
     }
