@@ -5,11 +5,13 @@
 //! connected to, and a name that resolves to `169.254.169.254` or `127.0.0.1` reaches nothing.
 //! Addresses of the host itself, of its links and of private networks have to be granted as literals.
 
+use crate::descriptors::{Descriptors, Exhausted, Files, Open, Sockets};
 use crate::grants::Grants;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
 /// Addresses that names were resolved to, kept per sandbox; what is beyond this many is resolved but refused.
@@ -19,19 +21,49 @@ const MAX_RESOLVED: usize = 1_024;
 #[derive(Clone)]
 pub(crate) struct Egress {
     pub(crate) grants: Arc<Grants>,
+    pub(crate) files: Files,
+    state: Arc<State>,
+}
+
+/// What is known of a sandbox's connections.
+#[derive(Default)]
+struct State {
     /// By address: the indices of the grants whose name resolved to it.
-    resolved: Arc<Mutex<HashMap<IpAddr, Vec<usize>>>>,
+    resolved: Mutex<HashMap<IpAddr, Vec<usize>>>,
     /// By resource: the names whose lookup a guest of WASI 0.2 is reading, address by address.
-    lookups: Arc<Mutex<HashMap<u32, String>>>,
+    lookups: Mutex<HashMap<u32, String>>,
+    sockets: Mutex<Sockets>,
 }
 
 impl Egress {
-    pub(crate) fn new(grants: Arc<Grants>) -> Egress {
+    /// `open_files` descriptors at most, and of the node's as many as there are.
+    pub(crate) fn new(grants: Arc<Grants>, open_files: u32, node: Descriptors) -> Egress {
         Egress {
             grants,
-            resolved: Arc::default(),
-            lookups: Arc::default(),
+            files: Files::new(open_files, node),
+            state: Arc::default(),
         }
+    }
+
+    /// A descriptor for a socket that is about to be made.
+    pub(crate) fn room_for_socket(&self, table: &ResourceTable) -> Result<Open, Exhausted> {
+        self.state.sockets.lock().make_room(&self.files, table)
+    }
+
+    /// The socket was made, and is this resource.
+    pub(crate) fn keep_socket(&self, socket: u32, open: Open) {
+        self.state.sockets.lock().insert(socket, open);
+    }
+
+    /// A share in the descriptor of a socket, for a stream of it.
+    pub(crate) fn share_socket(&self, socket: u32) -> Option<Arc<Open>> {
+        self.state.sockets.lock().share(socket)
+    }
+
+    /// Takes account of sockets that the guest has dropped, before a connection that is no socket of its own.
+    pub(crate) fn forget_sockets(&self, table: &ResourceTable) {
+        let mut sockets = self.state.sockets.lock();
+        sockets.sweep_if_full(&self.files, table);
     }
 
     /// Whether anything at all may be reached.
@@ -57,12 +89,13 @@ impl Egress {
 
     /// Keeps which name a stream of addresses is about.
     pub(crate) fn remember_lookup(&self, stream: u32, name: String) {
-        self.lookups.lock().insert(stream, name);
+        self.state.lookups.lock().insert(stream, name);
     }
 
     /// The name that a stream of addresses is about; empty, so granted nothing, when it is unknown.
     pub(crate) fn looked_up(&self, stream: u32) -> String {
-        self.lookups
+        self.state
+            .lookups
             .lock()
             .get(&stream)
             .cloned()
@@ -71,7 +104,7 @@ impl Egress {
 
     /// The stream is closed.
     pub(crate) fn forget_lookup(&self, stream: u32) {
-        self.lookups.lock().remove(&stream);
+        self.state.lookups.lock().remove(&stream);
     }
 
     /// Takes note that the granted `name` resolves to `address`; `false` when the guest may not use it.
@@ -87,7 +120,7 @@ impl Egress {
             .enumerate()
             .filter(|(_, granted)| granted.names(name));
         let covering: Vec<usize> = covering.map(|(index, _)| index).collect();
-        let mut resolved = self.resolved.lock();
+        let mut resolved = self.state.resolved.lock();
         if covering.is_empty()
             || (resolved.len() >= MAX_RESOLVED && !resolved.contains_key(&address))
         {
@@ -130,7 +163,7 @@ impl Egress {
         {
             return true;
         }
-        let resolved = self.resolved.lock();
+        let resolved = self.state.resolved.lock();
         let known = resolved.get(&ip).map_or(&[][..], Vec::as_slice);
         !is_special(ip)
             && known
@@ -230,10 +263,11 @@ mod tests {
 
     fn egress(patterns: &[&str]) -> Egress {
         let network = patterns.iter().map(|text| text.parse().unwrap()).collect();
-        Egress::new(Arc::new(Grants {
+        let grants = Grants {
             network,
             ..Grants::default()
-        }))
+        };
+        Egress::new(Arc::new(grants), 1, Descriptors::limited(1))
     }
 
     fn address(text: &str) -> SocketAddr {

@@ -4,6 +4,7 @@ use crate::cache::Cache;
 use crate::checks::Check;
 use crate::compile::{self, Compiler};
 use crate::component::Component;
+use crate::descriptors::Descriptors;
 use crate::error::Error;
 use crate::host::{Hosts, start};
 use crate::limits::Limits;
@@ -37,6 +38,8 @@ pub struct Options {
     pub compile: compile::Options,
     /// Bytes of arguments and results of all calls in flight; `None`: a quarter of the machine's memory.
     pub payload_bytes: Option<u64>,
+    /// Sockets and connections of all guests together; `None`: a quarter of the descriptors the process may have.
+    pub guest_sockets: Option<usize>,
     /// Components kept ready in memory; the ones used longest ago are mapped again when they are needed.
     pub max_components: usize,
 }
@@ -54,6 +57,7 @@ impl Options {
             threads: None,
             compile: compile::Options::default(),
             payload_bytes: None,
+            guest_sockets: None,
             max_components: DEFAULT_MAX_COMPONENTS,
         }
     }
@@ -121,9 +125,13 @@ impl Engine {
     /// is slower.
     pub fn new(options: Options) -> Result<Engine, Error> {
         let machine = Machine::read();
+        let descriptors = options.guest_sockets.map_or_else(
+            || Descriptors::of_process(machine.open_files),
+            Descriptors::limited,
+        );
         let ticker = Ticker::start()
             .map_err(|error| start("its clock thread", "allow more threads", error))?;
-        let (hosts, pool) = Hosts::reserve(&options.pool, &machine, &ticker)?;
+        let (hosts, pool) = Hosts::reserve(&options.pool, &machine, &ticker, descriptors)?;
         let compiler = Compiler::new(&options.data_dir, hosts.plain(), options.compile)?;
         let payload =
             options.payload_bytes.unwrap_or(machine.memory_bytes / 4) / PAYLOAD_PERMIT_BYTES as u64;
@@ -196,6 +204,7 @@ impl Engine {
     /// What the machine offers, for `lydian doctor`. Blocks while a compile worker is started.
     pub fn checks(&self) -> Vec<Check> {
         let mut checks = self.0.pool.checks(&self.0.machine);
+        checks.push(self.0.hosts.descriptors().check());
         checks.push(self.0.compiler.check());
         checks
     }

@@ -4,6 +4,7 @@
 //! Each host has a pool and slots of its own. The concurrent one is made when the first component needs it.
 
 use crate::config::{Concurrency, wasmtime_config};
+use crate::descriptors::Descriptors;
 use crate::error::Error;
 use crate::machine::Machine;
 use crate::pool::{Pool, PoolOptions};
@@ -21,6 +22,8 @@ pub(crate) struct Host {
     pub(crate) slots: Arc<Semaphore>,
     /// All of them.
     pub(crate) places: u32,
+    /// The node's, of all hosts together.
+    pub(crate) descriptors: Descriptors,
 }
 
 impl Host {
@@ -28,6 +31,7 @@ impl Host {
         wasmtime: wasmtime::Engine,
         pool: &Pool,
         concurrency: Concurrency,
+        descriptors: Descriptors,
     ) -> Result<Host, Error> {
         let linker = wasi::link(&wasmtime, concurrency)
             .map_err(|error| start("its host functions", "report this", error))?;
@@ -35,6 +39,7 @@ impl Host {
             linker,
             slots: Arc::new(Semaphore::new(pool.sandboxes as usize)),
             places: pool.sandboxes,
+            descriptors,
             wasmtime,
         })
     }
@@ -53,15 +58,21 @@ impl Hosts {
         options: &PoolOptions,
         machine: &Machine,
         ticker: &Ticker,
+        descriptors: Descriptors,
     ) -> Result<(Hosts, Pool), Error> {
         let (wasmtime, pool) = reserve(options, machine)?;
         ticker.tick(&wasmtime);
         let hosts = Hosts {
-            plain: Arc::new(Host::new(wasmtime, &pool, Concurrency::Off)?),
+            plain: Arc::new(Host::new(wasmtime, &pool, Concurrency::Off, descriptors)?),
             concurrent: OnceLock::new(),
             concurrent_pool: pool.concurrent(options),
         };
         Ok((hosts, pool))
+    }
+
+    /// What guests have open.
+    pub(crate) fn descriptors(&self) -> &Descriptors {
+        &self.plain.descriptors
     }
 
     /// The engine of components without async.
@@ -97,7 +108,7 @@ impl Hosts {
         let wasmtime = wasmtime::Engine::new(&wasmtime_config(Concurrency::On, Some(pool)))
             .map_err(|error| no_pool(pool, error))?;
         ticker.tick(&wasmtime);
-        Host::new(wasmtime, pool, Concurrency::On).map(Arc::new)
+        Host::new(wasmtime, pool, Concurrency::On, self.descriptors().clone()).map(Arc::new)
     }
 }
 

@@ -322,6 +322,7 @@ impl Call {
             self.limits,
             self.invocation.grants.clone(),
             self.invocation.output.clone(),
+            self.invocation.function.loaded().host.descriptors.clone(),
         );
         ctx.may_call(self.invocation.calls.as_ref(), deadline);
         sandbox::store(&self.invocation.function.loaded().host.wasmtime, ctx)

@@ -20,6 +20,7 @@ pub mod compile;
 mod component;
 mod config;
 mod current;
+mod descriptors;
 mod egress;
 mod engine;
 mod error;

@@ -1,8 +1,12 @@
 //! The parts of `wasi:sockets` that are ours: looking up names, and making sockets.
 //!
-//! The rest is wasmtime's, which asks [`Egress`] about every address that a socket is used with.
+//! Every socket that is made counts ([`crate::descriptors`]). The rest is wasmtime's, which asks [`Egress`] about every
+//! address that a socket is used with.
+
+mod sockets3;
 
 use crate::config::Concurrency;
+use crate::descriptors::{Exhausted, Open};
 use crate::egress::Egress;
 use crate::limit::LimitHit;
 use crate::sandbox::Ctx;
@@ -16,7 +20,7 @@ use wasmtime_wasi::p2::bindings::sockets::network::{
 };
 use wasmtime_wasi::p2::{self as p2_crate, DynPollable, SocketResult};
 use wasmtime_wasi::p3::bindings::sockets as p3;
-use wasmtime_wasi::sockets::{TcpSocket, UdpSocket, WasiSocketsCtxView, WasiSocketsView};
+use wasmtime_wasi::sockets::{WasiSocketsCtxView, WasiSocketsView};
 
 /// Replaces wasmtime's own; the linker must allow that.
 pub(crate) fn link(linker: &mut Linker<Ctx>, concurrency: Concurrency) -> Result<()> {
@@ -25,6 +29,7 @@ pub(crate) fn link(linker: &mut Linker<Ctx>, concurrency: Concurrency) -> Result
     p2::udp_create_socket::add_to_linker::<Ctx, Network>(linker, Sockets::of)?;
     if concurrency == Concurrency::On {
         p3::ip_name_lookup::add_to_linker::<Ctx, Network>(linker, Sockets::of)?;
+        sockets3::link(linker)?;
     }
     Ok(())
 }
@@ -39,42 +44,31 @@ impl HasData for Network {
 struct Sockets<'a> {
     view: WasiSocketsCtxView<'a>,
     egress: Egress,
-    open_files: u32,
 }
 
 impl Sockets<'_> {
     fn of(ctx: &mut Ctx) -> Sockets<'_> {
-        let (egress, open_files) = (ctx.egress.clone(), ctx.limits.open_files);
+        let egress = ctx.egress.clone();
         Sockets {
             view: ctx.sockets(),
             egress,
-            open_files,
         }
     }
 
-    /// Refuses one socket too many. Looking at the whole table is cheap: the limit on handles caps it.
-    fn room(&mut self) -> Result<()> {
-        let open = self
-            .view
-            .table
-            .iter_mut()
-            .filter(|entry| is_file(*entry))
-            .count();
-        if open >= self.open_files as usize {
-            Err(LimitHit::OpenFiles.into())
-        } else {
-            Ok(())
+    /// Room for one more socket.
+    fn room(&mut self) -> SocketResult<Open> {
+        match self.egress.room_for_socket(self.view.table) {
+            Ok(open) => Ok(open),
+            Err(Exhausted::Sandbox) => Err(p2_crate::SocketError::trap(full())),
+            // Through no fault of this guest, which may try again.
+            Err(Exhausted::Node) => Err(ErrorCode::NewSocketLimit.into()),
         }
     }
 }
 
-/// Whether a table entry holds a descriptor of the host.
-fn is_file(entry: &(dyn std::any::Any + Send)) -> bool {
-    entry.is::<wasmtime_wasi::p2::TcpSocket>()
-        || entry.is::<wasmtime_wasi::p2::UdpSocket>()
-        || entry.is::<TcpSocket>()
-        || entry.is::<UdpSocket>()
-        || entry.is::<wasmtime_wasi::filesystem::Descriptor>()
+/// A guest at its own limit is stopped, as at every other.
+fn full() -> wasmtime::Error {
+    LimitHit::OpenFiles.into()
 }
 
 impl p2::network::Host for Sockets<'_> {
@@ -101,8 +95,10 @@ impl p2::tcp_create_socket::Host for Sockets<'_> {
         &mut self,
         family: IpAddressFamily,
     ) -> SocketResult<Resource<wasmtime_wasi::p2::TcpSocket>> {
-        self.room().map_err(p2_crate::SocketError::trap)?;
-        self.view.create_tcp_socket(family)
+        let open = self.room()?;
+        let socket = self.view.create_tcp_socket(family)?;
+        self.egress.keep_socket(socket.rep(), open);
+        Ok(socket)
     }
 }
 
@@ -111,8 +107,10 @@ impl p2::udp_create_socket::Host for Sockets<'_> {
         &mut self,
         family: IpAddressFamily,
     ) -> SocketResult<Resource<wasmtime_wasi::p2::UdpSocket>> {
-        self.room().map_err(p2_crate::SocketError::trap)?;
-        self.view.create_udp_socket(family).await
+        let open = self.room()?;
+        let socket = self.view.create_udp_socket(family).await?;
+        self.egress.keep_socket(socket.rep(), open);
+        Ok(socket)
     }
 }
 

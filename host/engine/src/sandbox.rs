@@ -5,6 +5,7 @@
 
 use crate::calls::{Calling, Calls};
 use crate::component::Export;
+use crate::descriptors::Descriptors;
 use crate::egress::Egress;
 use crate::grants::Grants;
 use crate::limit::{Circumstances, LimitHit};
@@ -50,7 +51,12 @@ struct Memory {
 }
 
 impl Ctx {
-    pub(crate) fn new(limits: Limits, grants: Arc<Grants>, sink: OutputSink) -> Ctx {
+    pub(crate) fn new(
+        limits: Limits,
+        grants: Arc<Grants>,
+        sink: OutputSink,
+        descriptors: Descriptors,
+    ) -> Ctx {
         let mut table = ResourceTable::new();
         // What the guest holds is counted by the store; some of it takes two entries here, such as a timer and its pollable.
         table.set_max_capacity((limits.handles as usize).saturating_mul(2));
@@ -61,7 +67,7 @@ impl Ctx {
         );
         Ctx {
             table,
-            egress: Egress::new(grants.clone()),
+            egress: Egress::new(grants.clone(), limits.open_files, descriptors),
             output: Arc::new(Output::new(
                 sink,
                 limits.output_bytes,
@@ -135,6 +141,7 @@ impl WasiView for Ctx {
 
 impl WasiHttpView for Ctx {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.egress.forget_sockets(&self.table);
         WasiHttpCtxView {
             ctx: &mut self.http,
             table: &mut self.table,

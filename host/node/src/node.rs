@@ -144,6 +144,7 @@ impl Node {
             .max_sandboxes
             .map_or_else(PoolOptions::default, PoolOptions::sized);
         engine.threads = options.sandbox_threads;
+        engine.guest_sockets = options.guest_sockets;
         engine.limits = options.limits;
         let core = Arc::new(Core::new(options, store, Engine::new(engine)?)?);
         let (health, health_service) = tonic_health::server::health_reporter();

@@ -70,6 +70,8 @@ pub struct Options {
     pub max_sandboxes: Option<u32>,
     /// Threads that run guests; `None`: one per processor.
     pub sandbox_threads: Option<usize>,
+    /// Sockets and connections that all functions together have open; `None`: a quarter of the process's descriptors.
+    pub guest_sockets: Option<usize>,
     /// Calls in line for a sandbox before others are refused.
     pub max_waiting: usize,
     /// How long one call waits in line.
@@ -123,6 +125,7 @@ impl Options {
             limits: Limits::default(),
             max_sandboxes: None,
             sandbox_threads: None,
+            guest_sockets: None,
             max_waiting: DEFAULT_MAX_WAITING,
             max_wait: DEFAULT_MAX_WAIT,
             payload_budget_bytes: None,

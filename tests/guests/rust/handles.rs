@@ -3,9 +3,6 @@
 use std::fs::File;
 
 use wasip2::clocks::monotonic_clock::subscribe_duration;
-use wasip2::sockets::network::IpAddressFamily;
-use wasip2::sockets::tcp_create_socket::create_tcp_socket;
-use wasip2::sockets::udp_create_socket::create_udp_socket;
 
 wit_bindgen::generate!({
     inline: r#"
@@ -16,9 +13,6 @@ wit_bindgen::generate!({
             export leak-pollables: func(n: u32) -> u32;
             /// Leaks `n` handles of stdout.
             export leak-streams: func(n: u32) -> u32;
-            /// Leaks sockets until one is refused; returns how many it got, and the refusal.
-            export leak-tcp: func(n: u32) -> tuple<u32, option<string>>;
-            export leak-udp: func(n: u32) -> tuple<u32, option<string>>;
             /// Leaks `n` open files of a path.
             export leak-files: func(path: string, n: u32) -> tuple<u32, option<string>>;
             /// Leaks stream and future pairs of its own, without the host.
@@ -53,14 +47,6 @@ impl Guest for Handles {
 
     fn leak_streams(n: u32) -> u32 {
         leak(n, || Ok::<_, ()>(wasip2::cli::stdout::get_stdout())).0
-    }
-
-    fn leak_tcp(n: u32) -> (u32, Option<String>) {
-        leak(n, || create_tcp_socket(IpAddressFamily::Ipv4))
-    }
-
-    fn leak_udp(n: u32) -> (u32, Option<String>) {
-        leak(n, || create_udp_socket(IpAddressFamily::Ipv4))
     }
 
     fn leak_files(path: String, n: u32) -> (u32, Option<String>) {

@@ -6,6 +6,7 @@
 
 mod bytes;
 mod memory;
+mod sockets;
 mod time;
 mod types;
 mod uploads;
