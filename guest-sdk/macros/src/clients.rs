@@ -1,0 +1,263 @@
+//! What stands beside each function under its own name: `local`, `remote`, `map`, `spawn` and their relatives.
+//!
+//! It is a type without values rather than a module, so that the names in a signature mean what they mean in the user's
+//! module; one writes `app::square::remote(4)` either way.
+
+use crate::exports::{output_type, slot};
+use crate::model::{App, Callable, Class, Output, Stream, StreamForm};
+use crate::names::snake;
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+
+/// The functions' types, the classes' modules, and the table of all of them.
+pub(crate) fn clients(app: &App<'_>, name: &str) -> TokenStream {
+    let functions = app.functions.iter().map(|function| {
+        let rust = &function.call.rust;
+        let names = names(&function.call);
+        client(name, &function.call.wit, &function.call, &quote!(#rust(#(#names),*)))
+    });
+    let classes = app.classes.iter().map(|class| class_clients(name, class));
+    let table = table(app, name);
+    quote! {
+        #(#functions)*
+        #(#classes)*
+        #table
+    }
+}
+
+fn names(call: &Callable) -> Vec<&Ident> {
+    call.params.iter().map(|param| &param.rust).collect()
+}
+
+fn class_clients(app: &str, class: &Class) -> TokenStream {
+    let (rust, slot) = (&class.rust, slot(&class.rust));
+    let module = snake(&class.wit, class.rust.span());
+    let enter = enter(class);
+    let methods = class.methods.iter().map(|method| {
+        let (name, names) = (&method.rust, names(method));
+        let run = if method.is_async {
+            quote!(async move {
+                let mut __class = #slot.enter_async().await;
+                let __class: &mut #rust = &mut __class;
+                __class.#name(#(#names),*).await
+            })
+        } else {
+            quote!(#slot.with(|__class: &mut #rust| __class.#name(#(#names),*)))
+        };
+        client(app, &format!("{}#{}", class.wit, method.wit), method, &run)
+    });
+    let docs = format!("The methods of [`{rust}`], called from outside.");
+    quote! {
+        #enter
+        #[doc = #docs]
+        #[allow(non_snake_case)]
+        pub mod #module {
+            #[allow(unused_imports)]
+            use super::*;
+            #(#methods)*
+        }
+    }
+}
+
+/// The static the class lives in, and how it gets there.
+fn enter(class: &Class) -> TokenStream {
+    let (rust, slot, function) = (&class.rust, slot(&class.rust), &class.enter.rust);
+    let awaited = class.enter.is_async.then(|| quote!(.await));
+    let made = quote!(#rust::#function() #awaited);
+    let entered = if class.enter.is_fallible {
+        quote!(#made.map_err(|error| ::std::string::ToString::to_string(&error)))
+    } else {
+        quote!(::std::result::Result::Ok(#made))
+    };
+    quote! {
+        #[doc(hidden)]
+        static #slot: ::lydian::__rt::Class<#rust> = {
+            fn enter() -> ::lydian::__rt::Entering<#rust> {
+                ::std::boxed::Box::pin(async move { #entered })
+            }
+            ::lydian::__rt::Class::new(enter)
+        };
+    }
+}
+
+/// `fn(A) -> R` that runs the plain function; an async one is waited for.
+fn plain(call: &Callable, run: &TokenStream) -> TokenStream {
+    let names = names(call);
+    let run = if call.is_async { quote!(::lydian::__rt::wait(#run)) } else { run.clone() };
+    let run = match &call.output {
+        Output::Stream(stream) => streamed(stream, &run),
+        _ => run,
+    };
+    quote!(|(#(#names,)*)| #run)
+}
+
+fn streamed(stream: &Stream, run: &TokenStream) -> TokenStream {
+    match stream.form {
+        StreamForm::Ours => run.clone(),
+        StreamForm::ImplStream => quote!(::lydian::Stream::new(#run)),
+        StreamForm::ImplIterator => quote!(::lydian::Stream::from_iter(#run)),
+    }
+}
+
+fn client(app: &str, target: &str, call: &Callable, run: &TokenStream) -> TokenStream {
+    let rust = &call.rust;
+    let (names, types): (Vec<_>, Vec<_>) =
+        call.params.iter().map(|param| (&param.rust, &param.syn)).unzip();
+    let params = quote!(#(#names: #types),*);
+    let output = output_type(&call.output);
+    let plain = plain(call, run);
+    let local = local(call, run, &params, &output);
+    let docs = if call.docs.is_empty() {
+        format!("The function `{target}`, called from outside.")
+    } else {
+        format!("{}\n\nThe function `{target}`, called from outside.", call.docs)
+    };
+    let methods = match &call.output {
+        Output::Stream(stream) => {
+            let item = &stream.syn;
+            quote! {
+                /// Calls it where the back end says; the items come as they are made.
+                #[cfg(not(target_family = "wasm"))]
+                pub async fn remote(#params) -> ::lydian::Result<::lydian::Stream<::lydian::Result<#item>>> {
+                    const NAME: ::lydian::__rt::Name = ::lydian::__rt::name(#app, #target);
+                    ::lydian::__rt::stream(&NAME, #plain, (#(#names,)*)).await
+                }
+            }
+        }
+        _ => calls(app, target, call, &params, &output, &plain),
+    };
+    quote! {
+        #[doc = #docs]
+        #[allow(non_camel_case_types)]
+        #[derive(Debug, Clone, Copy)]
+        pub enum #rust {}
+        #[allow(dead_code)]
+        impl #rust {
+            #local
+            #methods
+        }
+    }
+}
+
+fn local(call: &Callable, run: &TokenStream, params: &TokenStream, output: &TokenStream) -> TokenStream {
+    let (asynchronous, awaited) = if call.is_async { (quote!(async), quote!(.await)) } else { Default::default() };
+    let run = quote!(#run #awaited);
+    let run = match &call.output {
+        Output::Stream(stream) => streamed(stream, &run),
+        _ => run,
+    };
+    quote! {
+        /// A plain call, here and now.
+        pub #asynchronous fn local(#params) -> #output {
+            #run
+        }
+    }
+}
+
+fn calls(
+    app: &str,
+    target: &str,
+    call: &Callable,
+    params: &TokenStream,
+    output: &TokenStream,
+    plain: &TokenStream,
+) -> TokenStream {
+    let (names, types): (Vec<_>, Vec<_>) =
+        call.params.iter().map(|param| (&param.rust, &param.syn)).unzip();
+    let tuple = quote!((#(#types,)*));
+    // One parameter needs no tuple around it.
+    let (item, wrap) = match types.as_slice() {
+        [one] => (quote!(#one), quote!(.map(|input| (input,)))),
+        _ => (tuple.clone(), TokenStream::new()),
+    };
+    let (args, function) = (quote!((#(#names,)*)), format_ident!("__FUNCTION"));
+    quote! {
+        #[doc(hidden)]
+        const #function: ::lydian::__rt::Target<#tuple, #output> = ::lydian::__rt::Target::new(#app, #target, #plain);
+
+        /// Calls it where the back end says, and waits for the result.
+        pub async fn remote(#params) -> ::lydian::Result<#output> {
+            Self::#function.remote(#args).await
+        }
+        /// As `remote`, without `async`.
+        pub fn remote_blocking(#params) -> ::lydian::Result<#output> {
+            ::lydian::__rt::block_on(Self::remote(#(#names),*))
+        }
+        /// Records a call and returns what finds it again; it runs whether or not this program lives.
+        pub async fn spawn(#params) -> ::lydian::Result<::lydian::Call<#output>> {
+            Self::#function.spawn(#args).await
+        }
+        /// As `spawn`, without `async`.
+        pub fn spawn_blocking(#params) -> ::lydian::Result<::lydian::Call<#output>> {
+            ::lydian::__rt::block_on(Self::spawn(#(#names),*))
+        }
+        /// A call per input, each in a sandbox of its own.
+        pub fn map<'a, I>(inputs: I) -> ::lydian::Map<'a, #tuple, #output>
+        where
+            I: ::std::iter::IntoIterator<Item = #item>,
+            I::IntoIter: ::std::marker::Send + 'a,
+        {
+            Self::#function.map(::std::iter::IntoIterator::into_iter(inputs)#wrap)
+        }
+        /// As `map`, over tuples of the parameters.
+        pub fn starmap<'a, I>(inputs: I) -> ::lydian::Map<'a, #tuple, #output>
+        where
+            I: ::std::iter::IntoIterator<Item = #tuple>,
+            I::IntoIter: ::std::marker::Send + 'a,
+        {
+            Self::#function.map(::std::iter::IntoIterator::into_iter(inputs))
+        }
+        /// A call per input, for what it does rather than what it returns; answers how many there were.
+        pub async fn for_each<'a, I>(inputs: I) -> ::lydian::Result<u64>
+        where
+            I: ::std::iter::IntoIterator<Item = #item>,
+            I::IntoIter: ::std::marker::Send + 'a,
+        {
+            Self::map(inputs).unordered().drain().await
+        }
+        /// As `for_each`, without `async`.
+        pub fn for_each_blocking<'a, I>(inputs: I) -> ::lydian::Result<u64>
+        where
+            I: ::std::iter::IntoIterator<Item = #item>,
+            I::IntoIter: ::std::marker::Send + 'a,
+        {
+            ::lydian::__rt::block_on(Self::map(inputs).unordered().drain())
+        }
+    }
+}
+
+/// The app for back ends on threads, where nobody else knows its functions.
+fn table(app: &App<'_>, name: &str) -> TokenStream {
+    let functions = app.functions.iter().map(|function| {
+        let (rust, call) = (&function.call.rust, &function.call);
+        let names = names(call);
+        entry(&call.wit, call, &quote!(#rust(#(#names),*)))
+    });
+    let methods = app.classes.iter().flat_map(|class| {
+        let (rust, slot) = (&class.rust, slot(&class.rust));
+        class.methods.iter().map(move |method| {
+            let (name, names) = (&method.rust, names(method));
+            let run = if method.is_async {
+                quote!(async move { #slot.enter_async().await.#name(#(#names),*).await })
+            } else {
+                quote!(#slot.with(|__class: &mut #rust| __class.#name(#(#names),*)))
+            };
+            entry(&format!("{}#{}", class.wit, method.wit), method, &run)
+        })
+    });
+    quote! {
+        /// This app, for `lydian::Backend::native().with_app(…)`.
+        #[cfg(not(target_family = "wasm"))]
+        #[allow(dead_code)]
+        pub const APP: ::lydian::App = ::lydian::App::new(#name, &[#(#functions)* #(#methods)*]);
+    }
+}
+
+fn entry(target: &str, call: &Callable, run: &TokenStream) -> TokenStream {
+    if matches!(call.output, Output::Stream(_)) {
+        return TokenStream::new();
+    }
+    let types = call.params.iter().map(|param| &param.syn);
+    let (output, plain) = (output_type(&call.output), plain(call, run));
+    quote!((#target, |args| ::lydian::__rt::erased::<(#(#types,)*), #output>(#plain, args)),)
+}
