@@ -20,6 +20,12 @@ fn main() -> Result<()> {
         .map_or_else(|| tests.join("guests/target"), PathBuf::from);
     println!("cargo::rerun-if-env-changed=LYDIAN_GUESTS_TARGET_DIR");
 
+    // Guests and examples stand on the SDK, which stands on the values.
+    watch(
+        &tests.join("../guest-sdk"),
+        &["Cargo.toml", "src", "macros"],
+    );
+    watch(&tests.join("../host/value"), &["Cargo.toml", "src"]);
     let mut guests = rust_guests(&tests.join("guests"), &target, &out)?;
     guests.extend(wat_guests(&tests.join("guests"), &out)?);
     fs::write(out.join("guests.rs"), constants(guests, "for_each_guest")?)?;

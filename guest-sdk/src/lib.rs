@@ -4,7 +4,8 @@
 mod call;
 mod error;
 #[cfg(target_family = "wasm")]
-mod guest;
+#[doc(hidden)]
+pub mod guest;
 mod map;
 mod name;
 #[cfg(not(target_family = "wasm"))]
@@ -33,12 +34,12 @@ pub mod __rt {
     //! For the code that the attributes make.
     #[cfg(target_family = "wasm")]
     pub use crate::guest;
+    #[cfg(target_family = "wasm")]
+    pub use crate::guest::block_on as wait;
     pub use crate::imp::{Class, Entering, block_on};
     pub use crate::name::Name;
     #[cfg(not(target_family = "wasm"))]
     pub use crate::native::{entry::Entry, erased, stream, wait};
-    #[cfg(target_family = "wasm")]
-    pub use crate::guest::block_on as wait;
     pub use crate::target::Target;
     #[cfg(target_family = "wasm")]
     pub use crate::{__record_abi as record_abi, __variant_abi as variant_abi};

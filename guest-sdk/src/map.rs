@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 
 /// How a map is done.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(target_family = "wasm"), allow(unreachable_pub))]
 pub struct Options {
     pub(crate) ordered: bool,
     pub(crate) return_errors: bool,
@@ -84,22 +85,35 @@ pub struct Map<'a, A, R, M = Raise> {
     on_failure: PhantomData<fn() -> M>,
 }
 
+/// An item and the index of its input, or the end.
+type PollIndexed<T> = Poll<Option<Result<(u64, T)>>>;
+
 enum State<'a, A, R> {
-    Idle(Name, Option<Local<A, R>>, Box<dyn Iterator<Item = A> + Send + 'a>),
+    Idle(
+        Name,
+        Option<Local<A, R>>,
+        Box<dyn Iterator<Item = A> + Send + 'a>,
+    ),
     Running(Running<'a, R>),
     Over,
 }
 
 impl<A, R, M> std::fmt::Debug for Map<'_, A, R, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Map").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Map")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
 impl<A, R, M> Unpin for Map<'_, A, R, M> {}
 
 impl<'a, A: Arguments, R: Returned> Map<'a, A, R> {
-    pub(crate) fn new(name: Name, local: Option<Local<A, R>>, inputs: Box<dyn Iterator<Item = A> + Send + 'a>) -> Self {
+    pub(crate) fn new(
+        name: Name,
+        local: Option<Local<A, R>>,
+        inputs: Box<dyn Iterator<Item = A> + Send + 'a>,
+    ) -> Self {
         Self {
             state: State::Idle(name, local, inputs),
             options: Options {
@@ -188,9 +202,10 @@ impl<A: Arguments, R: Returned, M: OnFailure<R>> Map<'_, A, R, M> {
         Poll::Ready(item.map(|item| item.map(|(_, item)| item)))
     }
 
-    fn poll_indexed(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<(u64, M::Item)>>> {
+    fn poll_indexed(&mut self, context: &mut Context<'_>) -> PollIndexed<M::Item> {
         if let State::Idle(..) = self.state
-            && let State::Idle(name, local, inputs) = std::mem::replace(&mut self.state, State::Over)
+            && let State::Idle(name, local, inputs) =
+                std::mem::replace(&mut self.state, State::Over)
         {
             self.state = State::Running(imp::map(name, local, inputs, self.options));
         }

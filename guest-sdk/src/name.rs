@@ -56,7 +56,10 @@ impl Name {
         }
     }
 
-    #[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "the client remembers by itself"))]
+    #[cfg_attr(
+        not(target_family = "wasm"),
+        expect(dead_code, reason = "the client remembers by itself")
+    )]
     pub(crate) fn is_checked<A: 'static, R: 'static>(&self) -> bool {
         match &self.app {
             App::Own(_) => true,
@@ -67,7 +70,10 @@ impl Name {
         }
     }
 
-    #[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "the client remembers by itself"))]
+    #[cfg_attr(
+        not(target_family = "wasm"),
+        expect(dead_code, reason = "the client remembers by itself")
+    )]
     pub(crate) fn checked<A: 'static, R: 'static>(&self) {
         if let App::Other(_, checked) = &self.app {
             let mut checked = checked.lock().unwrap_or_else(PoisonError::into_inner);

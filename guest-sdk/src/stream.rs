@@ -34,7 +34,10 @@ impl<T: 'static> Stream<T> {
     }
 
     /// The items of an iterator.
-    #[expect(clippy::should_implement_trait, reason = "an iterator that borrows cannot be a stream")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator that borrows cannot be a stream"
+    )]
     pub fn from_iter<I>(items: I) -> Self
     where
         I: IntoIterator<Item = T>,

@@ -1,5 +1,12 @@
 //! One app on threads of this process: every form of call, typed.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "tests end where they fail; an app's functions are public"
+)]
+
 use lydian::{Backend, ErrorKind, with_backend};
 use std::time::Duration;
 
@@ -38,7 +45,11 @@ mod app {
         Empty,
         Circle(f64),
         Line(Point, Point),
-        Text { at: Point, text: String, tags: Vec<String> },
+        Text {
+            at: Point,
+            text: String,
+            tags: Vec<String>,
+        },
     }
 
     #[derive(Debug, Clone, PartialEq)]
@@ -127,7 +138,11 @@ async fn one_call_in_each_form() {
         assert_eq!(app::divide::remote(6, 3).await?, Ok(2));
         assert_eq!(app::divide::remote(1, 0).await?, Err("by zero".to_owned()));
         app::nothing::remote().await?;
-        let text = Shape::Text { at: Point { x: 1.0, y: 2.0 }, text: "hi".into(), tags: vec!["a".into()] };
+        let text = Shape::Text {
+            at: Point { x: 1.0, y: 2.0 },
+            text: "hi".into(),
+            tags: vec!["a".into()],
+        };
         let echoed = app::echo::remote(text.clone(), Some(Colour::DarkBlue)).await?;
         assert_eq!(echoed, (text, Some(Colour::DarkBlue)));
         Ok(())
@@ -174,7 +189,10 @@ async fn a_recorded_call_is_found_by_its_id() {
         let again = lydian::Call::<u64>::from_id(call.id()).await?;
         assert_eq!(again.poll().await?, Some(25));
         let nobodys = lydian::Call::<u64>::from_id("nobody's").await?;
-        assert_eq!(nobodys.get(None).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(
+            nobodys.get(None).await.unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
         Ok(())
     })
     .await;
@@ -221,7 +239,10 @@ async fn other_apps_are_found_once_they_are_added() {
     })
     .await;
     let error = with_backend(Backend::native(), async {
-        lydian::Function::lookup("shapes", "square").remote::<_, u64>((4u64,)).await.unwrap_err()
+        lydian::Function::lookup("shapes", "square")
+            .remote::<_, u64>((4u64,))
+            .await
+            .unwrap_err()
     })
     .await;
     assert!(error.hints()[0].contains("with_app"), "{error:#}");
@@ -235,6 +256,11 @@ fn blocking_forms_need_no_runtime() {
     assert_eq!(app::square::map(0..3).blocking().unwrap(), [0, 1, 4]);
     let call = app::square::spawn_blocking(3).unwrap();
     assert_eq!(call.get_blocking(None).unwrap(), 9);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    assert_eq!(runtime.block_on(async { app::square::remote_blocking(5).unwrap() }), 25);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    assert_eq!(
+        runtime.block_on(async { app::square::remote_blocking(5).unwrap() }),
+        25
+    );
 }

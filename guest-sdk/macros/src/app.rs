@@ -48,9 +48,15 @@ struct Made {
 impl Made {
     fn of(module: &syn::Ident, settings: &Settings, app: &App<'_>) -> Result<Self> {
         let krate = std::env::var("CARGO_PKG_NAME").unwrap_or_else(|_| "app".to_owned());
-        let name = settings.text("name").map_or_else(|| krate.clone(), str::to_owned);
+        let name = settings
+            .text("name")
+            .map_or_else(|| krate.clone(), str::to_owned);
         let world_name = kebab(&module.to_string());
-        let world_name = if is_wit_name(&world_name) { world_name } else { "app".to_owned() };
+        let world_name = if is_wit_name(&world_name) {
+            world_name
+        } else {
+            "app".to_owned()
+        };
         let world = World::of(app, &krate, &world_name)?;
         let manifest = manifest::manifest(app, &settings.values);
         let exports = exports::exports(app, &world, &manifest)?;

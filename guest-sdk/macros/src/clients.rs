@@ -14,7 +14,12 @@ pub(crate) fn clients(app: &App<'_>, name: &str) -> TokenStream {
     let functions = app.functions.iter().map(|function| {
         let rust = &function.call.rust;
         let names = names(&function.call);
-        client(name, &function.call.wit, &function.call, &quote!(#rust(#(#names),*)))
+        client(
+            name,
+            &function.call.wit,
+            &function.call,
+            &quote!(#rust(#(#names),*)),
+        )
     });
     let classes = app.classes.iter().map(|class| class_clients(name, class));
     let table = table(app, name);
@@ -83,7 +88,11 @@ fn enter(class: &Class) -> TokenStream {
 /// `fn(A) -> R` that runs the plain function; an async one is waited for.
 fn plain(call: &Callable, run: &TokenStream) -> TokenStream {
     let names = names(call);
-    let run = if call.is_async { quote!(::lydian::__rt::wait(#run)) } else { run.clone() };
+    let run = if call.is_async {
+        quote!(::lydian::__rt::wait(#run))
+    } else {
+        run.clone()
+    };
     let run = match &call.output {
         Output::Stream(stream) => streamed(stream, &run),
         _ => run,
@@ -101,8 +110,11 @@ fn streamed(stream: &Stream, run: &TokenStream) -> TokenStream {
 
 fn client(app: &str, target: &str, call: &Callable, run: &TokenStream) -> TokenStream {
     let rust = &call.rust;
-    let (names, types): (Vec<_>, Vec<_>) =
-        call.params.iter().map(|param| (&param.rust, &param.syn)).unzip();
+    let (names, types): (Vec<_>, Vec<_>) = call
+        .params
+        .iter()
+        .map(|param| (&param.rust, &param.syn))
+        .unzip();
     let params = quote!(#(#names: #types),*);
     let output = output_type(&call.output);
     let plain = plain(call, run);
@@ -110,7 +122,10 @@ fn client(app: &str, target: &str, call: &Callable, run: &TokenStream) -> TokenS
     let docs = if call.docs.is_empty() {
         format!("The function `{target}`, called from outside.")
     } else {
-        format!("{}\n\nThe function `{target}`, called from outside.", call.docs)
+        format!(
+            "{}\n\nThe function `{target}`, called from outside.",
+            call.docs
+        )
     };
     let methods = match &call.output {
         Output::Stream(stream) => {
@@ -131,7 +146,7 @@ fn client(app: &str, target: &str, call: &Callable, run: &TokenStream) -> TokenS
         #[allow(non_camel_case_types)]
         #[derive(Debug, Clone, Copy)]
         pub enum #rust {}
-        #[allow(dead_code)]
+        #[allow(dead_code, clippy::too_many_arguments)]
         impl #rust {
             #local
             #methods
@@ -139,8 +154,17 @@ fn client(app: &str, target: &str, call: &Callable, run: &TokenStream) -> TokenS
     }
 }
 
-fn local(call: &Callable, run: &TokenStream, params: &TokenStream, output: &TokenStream) -> TokenStream {
-    let (asynchronous, awaited) = if call.is_async { (quote!(async), quote!(.await)) } else { Default::default() };
+fn local(
+    call: &Callable,
+    run: &TokenStream,
+    params: &TokenStream,
+    output: &TokenStream,
+) -> TokenStream {
+    let (asynchronous, awaited) = if call.is_async {
+        (quote!(async), quote!(.await))
+    } else {
+        Default::default()
+    };
     let run = quote!(#run #awaited);
     let run = match &call.output {
         Output::Stream(stream) => streamed(stream, &run),
@@ -162,8 +186,11 @@ fn calls(
     output: &TokenStream,
     plain: &TokenStream,
 ) -> TokenStream {
-    let (names, types): (Vec<_>, Vec<_>) =
-        call.params.iter().map(|param| (&param.rust, &param.syn)).unzip();
+    let (names, types): (Vec<_>, Vec<_>) = call
+        .params
+        .iter()
+        .map(|param| (&param.rust, &param.syn))
+        .unzip();
     let tuple = quote!((#(#types,)*));
     // One parameter needs no tuple around it.
     let (item, wrap) = match types.as_slice() {

@@ -11,29 +11,46 @@ use syn::{Error, FnArg, ItemFn, Pat, Result};
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> {
     Settings::parse(attribute, Place::Bare)?;
     let mut function: ItemFn = syn::parse2(item.clone()).map_err(|_| {
-        Error::new_spanned(&item, "a local entrypoint is a function: write `async fn main() -> lydian::Result<()>`")
+        Error::new_spanned(
+            &item,
+            "a local entrypoint is a function: write `async fn main() -> lydian::Result<()>`",
+        )
     })?;
     if let Some(parameter) = function.sig.generics.params.first() {
-        return Err(Error::new_spanned(parameter, "a local entrypoint is not generic: its arguments come from a command line"));
+        return Err(Error::new_spanned(
+            parameter,
+            "a local entrypoint is not generic: its arguments come from a command line",
+        ));
     }
     let mut params = Vec::new();
     for input in &function.sig.inputs {
         let FnArg::Typed(input) = input else {
-            return Err(Error::new_spanned(input, "a local entrypoint is a function of its own, without `self`"));
+            return Err(Error::new_spanned(
+                input,
+                "a local entrypoint is a function of its own, without `self`",
+            ));
         };
         let Pat::Ident(name) = &*input.pat else {
-            return Err(Error::new_spanned(&input.pat, "an argument has a name, which the command line uses"));
+            return Err(Error::new_spanned(
+                &input.pat,
+                "an argument has a name, which the command line uses",
+            ));
         };
         params.push((wit_name(&name.ident)?, shown(&input.ty)?, &*input.ty));
     }
     let name = function.sig.ident.clone();
     let about = docs(&function.attrs);
-    let args: Vec<(String, String)> = params.iter().map(|(name, ty, _)| (name.clone(), ty.clone())).collect();
+    let args: Vec<(String, String)> = params
+        .iter()
+        .map(|(name, ty, _)| (name.clone(), ty.clone()))
+        .collect();
     let manifest = manifest::entrypoint(&wit_name(&name)?, &about, &args);
     let (len, manifest) = (manifest.len(), Literal::byte_string(manifest.as_bytes()));
     let names = params.iter().map(|(name, ..)| name);
     let types = params.iter().map(|(.., ty)| ty);
-    let bound: Vec<_> = (0..params.len()).map(|index| format_ident!("__arg{index}")).collect();
+    let bound: Vec<_> = (0..params.len())
+        .map(|index| format_ident!("__arg{index}"))
+        .collect();
     let inner = format_ident!("__lydian_entrypoint");
     let awaited = function.sig.asyncness.is_some().then(|| quote!(.await));
     let (visibility, attributes) = (function.vis.clone(), std::mem::take(&mut function.attrs));
@@ -74,7 +91,11 @@ fn shown(ty: &syn::Type) -> Result<String> {
     match types.of(ty) {
         Ok(known) => Ok(crate::wit::ty(&known).replace('%', "")),
         Err(problem) => match ty {
-            syn::Type::Path(path) if is_own(path) => Ok(text(ty).rsplit("::").next().map(crate::names::kebab).unwrap_or_default()),
+            syn::Type::Path(path) if is_own(path) => Ok(text(ty)
+                .rsplit("::")
+                .next()
+                .map(crate::names::kebab)
+                .unwrap_or_default()),
             _ => Err(problem),
         },
     }

@@ -24,10 +24,14 @@ pub(crate) fn exports(app: &App<'_>, world: &World, manifest: &str) -> Result<To
     for class in &app.classes {
         code.extend(class_exports(app, world, class)?);
     }
-    let types = section(&format!("component-type:lydian:{}", world.name), &world.section()?);
+    let types = section(
+        &format!("component-type:lydian:{}", world.name),
+        &world.section()?,
+    );
     let manifest = section("lydian:manifest", manifest.as_bytes());
     Ok(quote! {
         #[cfg(target_family = "wasm")]
+        #[allow(clippy::too_many_arguments, clippy::undocumented_unsafe_blocks)]
         const _: () = {
             #types
             #manifest
@@ -37,7 +41,11 @@ pub(crate) fn exports(app: &App<'_>, world: &World, manifest: &str) -> Result<To
 }
 
 fn awaited(is_async: bool) -> TokenStream {
-    if is_async { quote!(.await) } else { TokenStream::new() }
+    if is_async {
+        quote!(.await)
+    } else {
+        TokenStream::new()
+    }
 }
 
 /// A custom section of the core module; the linker joins those of one name.
@@ -79,14 +87,24 @@ fn class_exports(app: &App<'_>, world: &World, class: &Class) -> Result<TokenStr
     if let Some(exit) = &class.exit {
         let rust = &exit.rust;
         let awaited = awaited(exit.is_async);
-        let by_value = if exit.takes_self { quote!(__class) } else { quote!((&mut __class)) };
+        let by_value = if exit.takes_self {
+            quote!(__class)
+        } else {
+            quote!((&mut __class))
+        };
         let run = quote!({
             #[allow(unused_mut)]
             if let ::std::option::Option::Some(mut __class) = #slot.take() {
                 #by_value.#rust() #awaited;
             }
         });
-        code.extend(export(app, world, Some(&class.wit), &lifecycle(EXIT, exit.is_async, false), &run)?);
+        code.extend(export(
+            app,
+            world,
+            Some(&class.wit),
+            &lifecycle(EXIT, exit.is_async, false),
+            &run,
+        )?);
     }
     Ok(code)
 }
@@ -104,7 +122,11 @@ fn lifecycle(wit: &str, is_async: bool, can_fail: bool) -> Callable {
         rust: Ident::new(if can_fail { "enter" } else { "exit" }, Span::call_site()),
         wit: wit.to_owned(),
         params: Vec::new(),
-        output: if can_fail { Output::Value(ty, Box::new(result)) } else { Output::None },
+        output: if can_fail {
+            Output::Value(ty, Box::new(result))
+        } else {
+            Output::None
+        },
         is_async,
         docs: String::new(),
     }
@@ -119,11 +141,26 @@ struct Export<'a> {
     world: &'a World,
 }
 
-fn export(app: &App<'_>, world: &World, class: Option<&str>, call: &Callable, run: &TokenStream) -> Result<TokenStream> {
+fn export(
+    app: &App<'_>,
+    world: &World,
+    class: Option<&str>,
+    call: &Callable,
+    run: &TokenStream,
+) -> Result<TokenStream> {
     let Some((key, function)) = world.function(class, &call.wit) else {
-        return Err(Error::new(call.rust.span(), "this function is missing from the app's own WIT"));
+        return Err(Error::new(
+            call.rust.span(),
+            "this function is missing from the app's own WIT",
+        ));
     };
-    let export = Export { call, key, function, class, world };
+    let export = Export {
+        call,
+        key,
+        function,
+        class,
+        world,
+    };
     if call.is_async_export() {
         Ok(export.asynchronous(run))
     } else {
@@ -134,12 +171,16 @@ fn export(app: &App<'_>, world: &World, class: Option<&str>, call: &Callable, ru
 
 impl Export<'_> {
     fn core_name(&self) -> String {
-        self.function.core_export_name(self.class, Mangling::Legacy).into_owned()
+        self.function
+            .core_export_name(self.class, Mangling::Legacy)
+            .into_owned()
     }
 
     /// The parameters of the core function, and how they become Rust values.
     fn lifted(&self, params: &[WasmType], indirect: bool) -> (TokenStream, TokenStream) {
-        let args: Vec<Ident> = (0..params.len()).map(|index| format_ident!("__a{index}")).collect();
+        let args: Vec<Ident> = (0..params.len())
+            .map(|index| format_ident!("__a{index}"))
+            .collect();
         let types = params.iter().copied().map(core_type);
         let names = self.call.params.iter().map(|param| &param.rust);
         let rust = self.call.params.iter().map(|param| &param.syn);
@@ -155,7 +196,10 @@ impl Export<'_> {
     }
 
     fn synchronous(&self, run: &TokenStream, owns: bool) -> TokenStream {
-        let sig = self.world.resolve.wasm_signature(AbiVariant::GuestExport, self.function);
+        let sig = self
+            .world
+            .resolve
+            .wasm_signature(AbiVariant::GuestExport, self.function);
         let (declared, lift) = self.lifted(&sig.params, sig.indirect_params);
         let name = self.core_name();
         let (result, back) = match (&self.call.output, sig.retptr, sig.results.first()) {
@@ -199,10 +243,16 @@ impl Export<'_> {
     }
 
     fn asynchronous(&self, run: &TokenStream) -> TokenStream {
-        let sig = self.world.resolve.wasm_signature(AbiVariant::GuestExportAsync, self.function);
+        let sig = self
+            .world
+            .resolve
+            .wasm_signature(AbiVariant::GuestExportAsync, self.function);
         let (declared, lift) = self.lifted(&sig.params, sig.indirect_params);
         let plain = self.core_name();
-        let (name, callback) = (format!("[async-lift]{plain}"), format!("[callback][async-lift]{plain}"));
+        let (name, callback) = (
+            format!("[async-lift]{plain}"),
+            format!("[callback][async-lift]{plain}"),
+        );
         let body = match &self.call.output {
             Output::Stream(stream) => self.stream(stream, run),
             _ => {
@@ -237,7 +287,8 @@ impl Export<'_> {
     fn task_return(&self, ty: &TokenStream) -> (TokenStream, TokenStream) {
         let interface = self.class.map(|_| self.key);
         let (module, name, sig) =
-            self.function.task_return_import(&self.world.resolve, interface, Mangling::Legacy);
+            self.function
+                .task_return_import(&self.world.resolve, interface, Mangling::Legacy);
         let types: Vec<TokenStream> = sig.params.iter().copied().map(core_type).collect();
         let import = quote! {
             #[link(wasm_import_module = #module)]
@@ -254,9 +305,11 @@ impl Export<'_> {
             }
         } else {
             let count = sig.params.len();
-            let slots = sig.params.iter().enumerate().map(|(index, core)| {
-                from_slot(&quote!(__slots[#index]), *core)
-            });
+            let slots = sig
+                .params
+                .iter()
+                .enumerate()
+                .map(|(index, core)| from_slot(&quote!(__slots[#index]), *core));
             quote! {
                 unsafe {
                     ::lydian::__rt::guest::with_lowered::<#ty, #count>(__result, |__slots| {
@@ -278,8 +331,13 @@ impl Export<'_> {
         };
         let function = &self.function.name;
         let names = |what: &str| format!("[{what}-0]{function}");
-        let (new, cancel_write, cancel_read) = (names("stream-new"), names("stream-cancel-write"), names("stream-cancel-read"));
-        let (drop_writable, drop_readable) = (names("stream-drop-writable"), names("stream-drop-readable"));
+        let (new, cancel_write, cancel_read) = (
+            names("stream-new"),
+            names("stream-cancel-write"),
+            names("stream-cancel-read"),
+        );
+        let (drop_writable, drop_readable) =
+            (names("stream-drop-writable"), names("stream-drop-readable"));
         let write = format!("[async-lower]{}", names("stream-write"));
         let read = format!("[async-lower]{}", names("stream-read"));
         let (import, give) = self.task_return(&quote!(u32));

@@ -14,7 +14,8 @@ mod wit;
 
 use proc_macro::TokenStream;
 
-type Expansion = fn(proc_macro2::TokenStream, proc_macro2::TokenStream) -> syn::Result<proc_macro2::TokenStream>;
+type Expansion =
+    fn(proc_macro2::TokenStream, proc_macro2::TokenStream) -> syn::Result<proc_macro2::TokenStream>;
 
 fn run(attribute: TokenStream, item: TokenStream, expand: Expansion) -> TokenStream {
     expand(attribute.into(), item.into())

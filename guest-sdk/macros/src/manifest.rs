@@ -21,7 +21,11 @@ pub(crate) fn manifest(app: &App<'_>, settings: &Map<String, Value>) -> String {
         }
         functions.insert(function.call.wit.clone(), Value::Object(table));
     }
-    let classes: Map<String, Value> = app.classes.iter().map(|class| (class.wit.clone(), of_class(class))).collect();
+    let classes: Map<String, Value> = app
+        .classes
+        .iter()
+        .map(|class| (class.wit.clone(), of_class(class)))
+        .collect();
     all.insert("version".into(), json!(VERSION));
     all.insert("sdk".into(), json!(env!("CARGO_PKG_VERSION")));
     if let Some(name) = name {
@@ -62,7 +66,10 @@ fn of_mounts(mounts: Map<String, Value>) -> Value {
 
 /// The manifest of a local entrypoint: its name, what it takes, what is written about it.
 pub(crate) fn entrypoint(name: &str, docs: &str, args: &[(String, String)]) -> String {
-    let args: Vec<Value> = args.iter().map(|(name, ty)| json!({"name": name, "type": ty})).collect();
+    let args: Vec<Value> = args
+        .iter()
+        .map(|(name, ty)| json!({"name": name, "type": ty}))
+        .collect();
     json!({
         "version": VERSION,
         "sdk": env!("CARGO_PKG_VERSION"),

@@ -115,7 +115,15 @@ struct Mark {
 }
 
 const NAMES: &[&str] = &[
-    "function", "class", "enter", "exit", "method", "endpoint", "schedule", "build", "app",
+    "function",
+    "class",
+    "enter",
+    "exit",
+    "method",
+    "endpoint",
+    "schedule",
+    "build",
+    "app",
     "local_entrypoint",
 ];
 
@@ -143,7 +151,11 @@ impl Marks {
                     TokenStream::new()
                 }
             };
-            marks.push(Mark { name, tokens, span: attribute.span() });
+            marks.push(Mark {
+                name,
+                tokens,
+                span: attribute.span(),
+            });
             false
         });
         match problem {
@@ -162,7 +174,11 @@ impl Marks {
 
     /// Refuses any but these, with what to do instead.
     fn only(&self, names: &[&str], instead: &str) -> Result<()> {
-        match self.marks.iter().find(|mark| !names.contains(&mark.name.as_str())) {
+        match self
+            .marks
+            .iter()
+            .find(|mark| !names.contains(&mark.name.as_str()))
+        {
             None => Ok(()),
             Some(mark) => {
                 let text = format!("`#[lydian::{}]` cannot stand here: {instead}", mark.name);
@@ -181,16 +197,25 @@ pub(crate) fn take(items: &mut [Item]) -> Result<Found> {
 
 /// Makes sense of what was found, by the types that stand in the module.
 pub(crate) fn read(found: Found, items: &[Item]) -> Result<App<'_>> {
-    let classes: Vec<Ident> = found.classes.iter().map(|class| class.rust.clone()).collect();
+    let classes: Vec<Ident> = found
+        .classes
+        .iter()
+        .map(|class| class.rust.clone())
+        .collect();
     let mut types = Types::new(items, &classes);
     let functions = each(found.functions, |raw| raw.read(&mut types))?;
     let classes = each(found.classes, |raw| raw.read(&mut types))?;
     one_of_each_name(&functions, &classes)?;
     if functions.is_empty() && classes.is_empty() {
-        let text = "this app has no functions: put `#[lydian::function]` on a `pub fn` inside the module";
+        let text =
+            "this app has no functions: put `#[lydian::function]` on a `pub fn` inside the module";
         return Err(Error::new(Span::call_site(), text));
     }
-    Ok(App { functions, classes, types })
+    Ok(App {
+        functions,
+        classes,
+        types,
+    })
 }
 
 /// All results, or all mistakes at once.
@@ -215,7 +240,8 @@ fn one_of_each_name(functions: &[Function], classes: &[Class]) -> Result<()> {
     let mut seen: Vec<(&String, &Ident)> = Vec::new();
     for (wit, rust) in names {
         if let Some((_, other)) = seen.iter().find(|(seen, _)| *seen == wit) {
-            let text = format!("`{rust}` and `{other}` are both called `{wit}` from outside: rename one");
+            let text =
+                format!("`{rust}` and `{other}` are both called `{wit}` from outside: rename one");
             return Err(Error::new(rust.span(), text));
         }
         seen.push((wit, rust));
@@ -246,7 +272,8 @@ struct RawClass {
     methods: Vec<(Signature, String)>,
 }
 
-const IN_FUNCTIONS: &str = "on a function it is `#[lydian::function]`, `endpoint`, `schedule` or `build`";
+const IN_FUNCTIONS: &str =
+    "on a function it is `#[lydian::function]`, `endpoint`, `schedule` or `build`";
 
 impl Found {
     fn look(&mut self, item: &mut Item) -> Result<()> {
@@ -254,7 +281,10 @@ impl Found {
             Item::Fn(item) => self.function(item),
             Item::Struct(item) => {
                 let marks = Marks::take(&mut item.attrs)?;
-                marks.only(&["class"], "a struct is a `#[lydian::class]`, or plain data without attribute")?;
+                marks.only(
+                    &["class"],
+                    "a struct is a `#[lydian::class]`, or plain data without attribute",
+                )?;
                 let Some(mark) = marks.find("class") else {
                     return Ok(());
                 };
@@ -274,8 +304,10 @@ impl Found {
                 Ok(())
             }
             Item::Impl(item) => self.implementation(item),
-            Item::Mod(ItemMod { attrs, .. }) => Marks::take(attrs)?
-                .only(&[], "an app is one flat module: close this one first, a crate may have several apps"),
+            Item::Mod(ItemMod { attrs, .. }) => Marks::take(attrs)?.only(
+                &[],
+                "an app is one flat module: close this one first, a crate may have several apps",
+            ),
             Item::Enum(item) => Marks::take(&mut item.attrs)?
                 .only(&[], "an enum is plain data and needs no attribute"),
             Item::Trait(item) => Marks::take(&mut item.attrs)?
@@ -290,10 +322,15 @@ impl Found {
             return Ok(());
         }
         if let Some(mark) = marks.find("local_entrypoint") {
-            let text = "a local entrypoint runs on the caller's machine: move it out of the app's module";
+            let text =
+                "a local entrypoint runs on the caller's machine: move it out of the app's module";
             return Err(Error::new(mark.span, text));
         }
-        if let Some(mark) = marks.find("method").or(marks.find("enter")).or(marks.find("exit")) {
+        if let Some(mark) = marks
+            .find("method")
+            .or(marks.find("enter"))
+            .or(marks.find("exit"))
+        {
             let text = format!(
                 "`#[lydian::{}]` belongs in an `impl` of a `#[lydian::class]` struct; a function of its own is `#[lydian::function]`",
                 mark.name
@@ -320,7 +357,10 @@ impl Found {
             }
         }
         if !matches!(item.vis, Visibility::Public(_)) {
-            let text = format!("a function of the app is public: write `pub fn {}`", item.sig.ident);
+            let text = format!(
+                "a function of the app is public: write `pub fn {}`",
+                item.sig.ident
+            );
             return Err(Error::new_spanned(item.sig.fn_token, text));
         }
         self.functions.push(RawFunction {
@@ -340,9 +380,13 @@ impl Found {
             .as_ref()
             .and_then(|of| self.classes.iter_mut().find(|class| class.rust == *of));
         for member in &mut item.items {
-            let ImplItem::Fn(method) = member else { continue };
+            let ImplItem::Fn(method) = member else {
+                continue;
+            };
             let marks = Marks::take(&mut method.attrs)?;
-            let Some(mark) = marks.marks.first() else { continue };
+            let Some(mark) = marks.marks.first() else {
+                continue;
+            };
             let Some(class) = class.as_deref_mut() else {
                 let name = of.as_ref().map_or("it".to_owned(), |of| format!("`{of}`"));
                 let text = format!(
@@ -358,7 +402,7 @@ impl Found {
 }
 
 impl RawClass {
-    fn member(&mut self, marks: &Marks, method: &ImplItemFn) -> Result<()> {
+    fn member(&mut self, marks: &Marks, method: &mut ImplItemFn) -> Result<()> {
         marks.only(
             &["enter", "exit", "method"],
             "in a class it is `#[lydian::enter]`, `exit` or `method`",
@@ -367,7 +411,11 @@ impl RawClass {
             Settings::parse(mark.tokens.clone(), Place::Bare)?;
             match mark.name.as_str() {
                 "enter" => self.enter.push(method.sig.clone()),
-                "exit" => self.exit.push(method.sig.clone()),
+                "exit" => {
+                    // Only a sandbox is left in good order; natively nobody calls it.
+                    method.attrs.push(syn::parse_quote!(#[allow(dead_code)]));
+                    self.exit.push(method.sig.clone());
+                }
                 _ => self.methods.push((method.sig.clone(), docs(&method.attrs))),
             }
         }
@@ -379,24 +427,44 @@ impl RawClass {
         let enter = match self.enter.as_slice() {
             [enter] => read_enter(enter, name)?,
             [] => {
-                let text = format!("class `{name}` needs a function that makes it: `#[lydian::enter] fn load() -> Self`");
+                let text = format!(
+                    "class `{name}` needs a function that makes it: `#[lydian::enter] fn load() -> Self`"
+                );
                 return Err(Error::new(self.span, text));
             }
-            [_, second, ..] => return Err(Error::new_spanned(&second.ident, "a class is entered in one way only")),
+            [_, second, ..] => {
+                return Err(Error::new_spanned(
+                    &second.ident,
+                    "a class is entered in one way only",
+                ));
+            }
         };
         let exit = match self.exit.as_slice() {
             [] => None,
             [exit] => Some(read_exit(exit)?),
-            [_, second, ..] => return Err(Error::new_spanned(&second.ident, "a class is left in one way only")),
+            [_, second, ..] => {
+                return Err(Error::new_spanned(
+                    &second.ident,
+                    "a class is left in one way only",
+                ));
+            }
         };
         if self.methods.is_empty() {
-            let text = format!("class `{name}` has no methods: put `#[lydian::method]` on a `fn` with `&self`");
+            let text = format!(
+                "class `{name}` has no methods: put `#[lydian::method]` on a `fn` with `&self`"
+            );
             return Err(Error::new(self.span, text));
         }
         let methods = each(self.methods, |(sig, docs)| read_method(&sig, docs, types))?;
         for (index, method) in methods.iter().enumerate() {
-            if let Some(other) = methods[..index].iter().find(|other| other.wit == method.wit) {
-                let text = format!("`{}` and `{}` are both called `{}` from outside: rename one", method.rust, other.rust, method.wit);
+            if let Some(other) = methods[..index]
+                .iter()
+                .find(|other| other.wit == method.wit)
+            {
+                let text = format!(
+                    "`{}` and `{}` are both called `{}` from outside: rename one",
+                    method.rust, other.rust, method.wit
+                );
                 return Err(Error::new(method.rust.span(), text));
             }
         }
@@ -420,13 +488,27 @@ fn read_enter(sig: &Signature, class: &Ident) -> Result<Enter> {
     }
     let is_class = |ty: &Type| matches!(ty, Type::Path(path) if path.path.is_ident("Self") || path.path.is_ident(class));
     let ReturnType::Type(_, output) = &sig.output else {
-        return Err(Error::new_spanned(&sig.ident, "what enters a class makes it: write `-> Self` or `-> Result<Self, String>`"));
+        return Err(Error::new_spanned(
+            &sig.ident,
+            "what enters a class makes it: write `-> Self` or `-> Result<Self, String>`",
+        ));
     };
     let is_fallible = match &**output {
         ty if is_class(ty) => false,
-        Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Result") => true,
+        Type::Path(path)
+            if path
+                .path
+                .segments
+                .last()
+                .is_some_and(|last| last.ident == "Result") =>
+        {
+            true
+        }
         other => {
-            return Err(Error::new_spanned(other, "what enters a class makes it: write `-> Self` or `-> Result<Self, String>`"));
+            return Err(Error::new_spanned(
+                other,
+                "what enters a class makes it: write `-> Self` or `-> Result<Self, String>`",
+            ));
         }
     };
     Ok(Enter {
@@ -441,15 +523,26 @@ fn read_exit(sig: &Signature) -> Result<Exit> {
     let mut inputs = sig.inputs.iter();
     let receiver = match inputs.next() {
         Some(FnArg::Receiver(receiver)) => receiver,
-        _ => return Err(Error::new_spanned(&sig.ident, "what leaves a class takes it: write `self`, `&self` or `&mut self`")),
+        _ => {
+            return Err(Error::new_spanned(
+                &sig.ident,
+                "what leaves a class takes it: write `self`, `&self` or `&mut self`",
+            ));
+        }
     };
     if let Some(argument) = inputs.next() {
-        return Err(Error::new_spanned(argument, "what leaves a class takes nothing but the class"));
+        return Err(Error::new_spanned(
+            argument,
+            "what leaves a class takes nothing but the class",
+        ));
     }
     if let ReturnType::Type(_, output) = &sig.output
         && !is_unit(output)
     {
-        return Err(Error::new_spanned(output, "nobody is there for a result when a class is left: return nothing"));
+        return Err(Error::new_spanned(
+            output,
+            "nobody is there for a result when a class is left: return nothing",
+        ));
     }
     Ok(Exit {
         rust: sig.ident.clone(),
@@ -490,19 +583,32 @@ impl RawFunction {
 fn plain_signature(sig: &Signature) -> Result<()> {
     if let Some(parameter) = sig.generics.params.first() {
         let text = match parameter {
-            syn::GenericParam::Lifetime(_) => "a value that crosses a call owns its data: use `String` or `Vec` instead of a borrow",
-            _ => "a function called from outside is not generic: write one for each type it is used with",
+            syn::GenericParam::Lifetime(_) => {
+                "a value that crosses a call owns its data: use `String` or `Vec` instead of a borrow"
+            }
+            _ => {
+                "a function called from outside is not generic: write one for each type it is used with"
+            }
         };
         return Err(Error::new_spanned(parameter, text));
     }
     if let Some(token) = &sig.variadic {
-        return Err(Error::new_spanned(token, "WIT has no variable arguments: take a `Vec`"));
+        return Err(Error::new_spanned(
+            token,
+            "WIT has no variable arguments: take a `Vec`",
+        ));
     }
     if let Some(token) = &sig.unsafety {
-        return Err(Error::new_spanned(token, "whoever calls from outside cannot uphold what `unsafe` asks: make it safe"));
+        return Err(Error::new_spanned(
+            token,
+            "whoever calls from outside cannot uphold what `unsafe` asks: make it safe",
+        ));
     }
     if let Some(token) = &sig.abi {
-        return Err(Error::new_spanned(token, "the calling convention is the component's: leave `extern` out"));
+        return Err(Error::new_spanned(
+            token,
+            "the calling convention is the component's: leave `extern` out",
+        ));
     }
     Ok(())
 }
@@ -515,13 +621,17 @@ fn read_callable(sig: &Signature, docs: String, types: &mut Types<'_>) -> Result
         let rust = match &*input.pat {
             Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => pat.ident.clone(),
             other => {
-                let text = "a parameter has a name, which callers use: take it apart inside the function";
+                let text =
+                    "a parameter has a name, which callers use: take it apart inside the function";
                 return Err(Error::new_spanned(other, text));
             }
         };
         let wit = wit_name(&rust)?;
         if let Some(other) = params.iter().find(|other| other.wit == wit) {
-            let text = format!("`{rust}` and `{}` are both called `{wit}` from outside: rename one", other.rust);
+            let text = format!(
+                "`{rust}` and `{}` are both called `{wit}` from outside: rename one",
+                other.rust
+            );
             return Err(Error::new(rust.span(), text));
         }
         params.push(Param {
@@ -529,7 +639,11 @@ fn read_callable(sig: &Signature, docs: String, types: &mut Types<'_>) -> Result
             syn: (*input.ty).clone(),
             wit,
             // A name that only says "unused" would be an odd one for callers' parameters.
-            rust: Ident::new(plain(&rust.to_string()).trim_start_matches('_'), rust.span()).raw_if_needed(),
+            rust: Ident::new(
+                plain(&rust.to_string()).trim_start_matches('_'),
+                rust.span(),
+            )
+            .raw_if_needed(),
         });
     }
     if params.len() > MAX_TUPLE {
@@ -582,7 +696,9 @@ fn stream_item(ty: &Type) -> Option<(StreamForm, &Type)> {
                 return None;
             };
             match arguments.args.first()? {
-                GenericArgument::Type(item) if last.ident == "Stream" => Some((StreamForm::Ours, item)),
+                GenericArgument::Type(item) if last.ident == "Stream" => {
+                    Some((StreamForm::Ours, item))
+                }
                 _ => None,
             }
         }

@@ -43,7 +43,9 @@ pub(crate) fn wit_name(rust: &Ident) -> Result<String> {
     if is_wit_name(&name) {
         return Ok(name);
     }
-    let text = format!("`{rust}` has no name in WIT: use ASCII letters, digits and `_`, and begin with a letter");
+    let text = format!(
+        "`{rust}` has no name in WIT: use ASCII letters, digits and `_`, and begin with a letter"
+    );
     Err(Error::new(rust.span(), text))
 }
 
@@ -68,22 +70,6 @@ pub(crate) fn snake(wit: &str, span: Span) -> Ident {
                 ident
             },
         ),
-    }
-}
-
-/// `max-depth` as the identifier `MaxDepth`.
-pub(crate) fn pascal(wit: &str, span: Span) -> Ident {
-    let words = wit.split('-').map(|word| {
-        let mut letters = word.chars();
-        let first = letters.next().map(|first| first.to_ascii_uppercase());
-        first
-            .into_iter()
-            .chain(letters.as_str().to_ascii_lowercase().chars())
-            .collect::<String>()
-    });
-    match words.collect::<String>().as_str() {
-        "Self" => Ident::new("Self_", span),
-        name => Ident::new(name, span),
     }
 }
 

@@ -36,6 +36,7 @@ const LIMITS: &[Key] = &[
     ("output_rate", Kind::Size),
     ("handles", Kind::Count),
     ("open_files", Kind::Count),
+    ("fan_out", Kind::Count),
     ("network", Kind::Texts),
     ("env", Kind::Table),
     ("args", Kind::Texts),
@@ -98,7 +99,8 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads an attribute's tokens.
     pub(crate) fn parse(tokens: proc_macro2::TokenStream, place: Place) -> Result<Self> {
-        let pairs = syn::parse::Parser::parse2(Punctuated::<Pair, Token![,]>::parse_terminated, tokens)?;
+        let pairs =
+            syn::parse::Parser::parse2(Punctuated::<Pair, Token![,]>::parse_terminated, tokens)?;
         let keys = place.keys();
         let mut values = Map::new();
         for Pair { key, value } in pairs {
@@ -152,7 +154,10 @@ impl Parse for Pair {
         if input.is_empty() || input.peek(Token![,]) {
             let span = key.span();
             let json = Value::Bool(true);
-            return Ok(Self { key, value: Setting { json, span } });
+            return Ok(Self {
+                key,
+                value: Setting { json, span },
+            });
         }
         input.parse::<Token![=]>()?;
         Ok(Self {
@@ -176,7 +181,10 @@ impl Parse for Setting {
             let bracket = bracketed!(content in input);
             let items = Punctuated::<Setting, Token![,]>::parse_terminated(&content)?;
             let json = items.into_iter().map(|item| item.json).collect();
-            return Ok(Self { json, span: bracket.span.join() });
+            return Ok(Self {
+                json,
+                span: bracket.span.join(),
+            });
         }
         if input.peek(syn::token::Brace) {
             let content;
@@ -187,22 +195,39 @@ impl Parse for Setting {
                 .map(|Entry(key, value)| (key, value))
             {
                 if table.insert(key.value(), value.json).is_some() {
-                    return Err(Error::new(key.span(), format!("`{}` is there twice", key.value())));
+                    return Err(Error::new(
+                        key.span(),
+                        format!("`{}` is there twice", key.value()),
+                    ));
                 }
             }
-            return Ok(Self { json: Value::Object(table), span: brace.span.join() });
+            return Ok(Self {
+                json: Value::Object(table),
+                span: brace.span.join(),
+            });
         }
         let literal: Lit = input.parse().map_err(|_| {
-            Error::new(span, "expected a literal, a list `[…]` or a table `{ \"key\" = value }`")
+            Error::new(
+                span,
+                "expected a literal, a list `[…]` or a table `{ \"key\" = value }`",
+            )
         })?;
         let json = match &literal {
             Lit::Str(text) => Value::String(text.value()),
             Lit::Bool(flag) => Value::Bool(flag.value),
             Lit::Int(int) => Value::from(int.base10_parse::<u64>()?),
             Lit::Float(float) => Value::from(float.base10_parse::<f64>()?),
-            other => return Err(Error::new(other.span(), "expected a text, a number or a bool")),
+            other => {
+                return Err(Error::new(
+                    other.span(),
+                    "expected a text, a number or a bool",
+                ));
+            }
         };
-        Ok(Self { json, span: literal.span() })
+        Ok(Self {
+            json,
+            span: literal.span(),
+        })
     }
 }
 
@@ -235,14 +260,24 @@ impl Setting {
                 Value::Number(number) => number.as_u64().is_some_and(|bytes| bytes > 0),
                 _ => return Err(NOT_A_SIZE.into()),
             },
-            Kind::Count => self.json.as_u64().is_some_and(|count| count > 0 && count <= u64::from(u32::MAX)),
+            Kind::Count => self
+                .json
+                .as_u64()
+                .is_some_and(|count| count > 0 && count <= u64::from(u32::MAX)),
             Kind::Text => self.json.is_string(),
             Kind::Flag => self.json.is_boolean(),
-            Kind::Texts => self.json.as_array().is_some_and(|items| items.iter().all(Value::is_string)),
+            Kind::Texts => self
+                .json
+                .as_array()
+                .is_some_and(|items| items.iter().all(Value::is_string)),
             Kind::Table => self.json.is_object(),
             Kind::Any => true,
         };
-        if fits { Ok(()) } else { Err(kind.wanted().into()) }
+        if fits {
+            Ok(())
+        } else {
+            Err(kind.wanted().into())
+        }
     }
 }
 
@@ -294,10 +329,14 @@ fn size(text: &str) -> std::result::Result<(), String> {
 
 /// A number with its unit, and what follows.
 fn measure<'t>(text: &'t str, units: &[&str]) -> Option<(f64, &'t str)> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let number: f64 = text[..digits].parse().ok()?;
     let rest = &text[digits..];
-    let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+    let letters = rest
+        .find(|c: char| !c.is_ascii_alphabetic())
+        .unwrap_or(rest.len());
     let (unit, after) = rest.split_at(letters);
     units.contains(&unit).then_some((number, after))
 }
@@ -306,7 +345,10 @@ fn measure<'t>(text: &'t str, units: &[&str]) -> Option<(f64, &'t str)> {
 pub(crate) fn check_schedule(settings: &Settings, span: proc_macro2::Span) -> Result<()> {
     let has = |key: &str| settings.values.contains_key(key);
     match (settings.text("cron"), has("period")) {
-        (Some(_), true) => Err(Error::new(span, "a schedule has either `cron` or `period`, not both")),
+        (Some(_), true) => Err(Error::new(
+            span,
+            "a schedule has either `cron` or `period`, not both",
+        )),
         (None, false) => Err(Error::new(
             span,
             "a schedule needs `cron = \"0 6 * * *\"` or `period = \"1h\"`",
@@ -327,7 +369,13 @@ mod tests {
     #[test]
     fn every_kind_of_value_is_read() {
         let settings = Settings::parse(
-            quote!(timeout = "10s", retries = 3, volumes = { "/data" = "digits:ro" }, secrets = ["hub"], cache),
+            quote!(
+                timeout = "10s",
+                retries = 3,
+                volumes = { "/data" = "digits:ro" },
+                secrets = ["hub"],
+                cache
+            ),
             Place::Function,
         )
         .expect("is read");

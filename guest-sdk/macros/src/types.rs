@@ -34,20 +34,17 @@ pub(crate) enum Ty {
 impl Ty {
     /// Whether a value holds memory of its own, which a post-return function must free.
     pub(crate) fn owns_memory(&self, types: &Types<'_>) -> bool {
-        let any = |found: &mut dyn Iterator<Item = &Ty>| {
-            found.fold(false, |any, ty| any || ty.owns_memory(types))
-        };
         match self {
             Self::Plain(_) => false,
             Self::String | Self::List(_) | Self::Map(..) => true,
             Self::Fixed(item, _) | Self::Option(item) => item.owns_memory(types),
-            Self::Result(ok, err) => any(&mut ok.iter().chain(err).map(|ty| &**ty)),
-            Self::Tuple(items) => any(&mut items.iter()),
+            Self::Result(ok, err) => ok.iter().chain(err).any(|ty| ty.owns_memory(types)),
+            Self::Tuple(items) => items.iter().any(|ty| ty.owns_memory(types)),
             Self::Named(name) => types
                 .defs
                 .iter()
                 .filter(|def| def.rust == name)
-                .any(|def| any(&mut def.parts())),
+                .any(|def| def.parts().any(|ty| ty.owns_memory(types))),
         }
     }
 
@@ -210,27 +207,63 @@ impl<'a> Types<'a> {
                 0 => no(ty, "`()` carries nothing: leave it out"),
                 len if len > MAX_TUPLE => no(
                     ty,
-                    format!("a tuple has at most {MAX_TUPLE} items: use a struct with named fields"),
+                    format!(
+                        "a tuple has at most {MAX_TUPLE} items: use a struct with named fields"
+                    ),
                 ),
                 _ => Ok(Ty::Tuple(
-                    tuple.elems.iter().map(|item| self.of(item)).collect::<Result<_>>()?,
+                    tuple
+                        .elems
+                        .iter()
+                        .map(|item| self.of(item))
+                        .collect::<Result<_>>()?,
                 )),
             },
             Type::Array(array) => {
                 let Some(len) = literal(&array.len) else {
-                    return no(&array.len, "the length of an array must be a number from 1 here; use `Vec` for any length");
+                    return no(
+                        &array.len,
+                        "the length of an array must be a number from 1 here; use `Vec` for any length",
+                    );
                 };
                 Ok(Ty::Fixed(Box::new(self.of(&array.elem)?), len))
             }
             Type::Reference(reference) => no(ty, borrowed(&reference.elem)),
-            Type::BareFn(_) => no(ty, "a function cannot leave its sandbox: pass data, and choose the function by an enum"),
-            Type::TraitObject(_) => no(ty, "WIT has no trait objects: use an enum of the types there are"),
-            Type::ImplTrait(_) => no(ty, "`impl Trait` has no WIT type: write the type itself; a result may be `impl Stream<Item = T>` or `impl Iterator<Item = T>`"),
-            Type::Ptr(_) => no(ty, "a pointer means nothing outside its sandbox: pass the data, as `Vec<T>` or a struct"),
-            Type::Slice(slice) => no(ty, format!("a slice is borrowed: use `Vec<{}>`", text(&slice.elem))),
-            Type::Never(_) => no(ty, "a function that never returns has no result: leave it out"),
-            Type::Infer(_) => no(ty, "a signature names its types: the WIT is derived from it"),
-            _ => no(ty, format!("`{}` has no WIT type: use a struct, an enum or a standard type", text(ty))),
+            Type::BareFn(_) => no(
+                ty,
+                "a function cannot leave its sandbox: pass data, and choose the function by an enum",
+            ),
+            Type::TraitObject(_) => no(
+                ty,
+                "WIT has no trait objects: use an enum of the types there are",
+            ),
+            Type::ImplTrait(_) => no(
+                ty,
+                "`impl Trait` has no WIT type: write the type itself; a result may be `impl Stream<Item = T>` or `impl Iterator<Item = T>`",
+            ),
+            Type::Ptr(_) => no(
+                ty,
+                "a pointer means nothing outside its sandbox: pass the data, as `Vec<T>` or a struct",
+            ),
+            Type::Slice(slice) => no(
+                ty,
+                format!("a slice is borrowed: use `Vec<{}>`", text(&slice.elem)),
+            ),
+            Type::Never(_) => no(
+                ty,
+                "a function that never returns has no result: leave it out",
+            ),
+            Type::Infer(_) => no(
+                ty,
+                "a signature names its types: the WIT is derived from it",
+            ),
+            _ => no(
+                ty,
+                format!(
+                    "`{}` has no WIT type: use a struct, an enum or a standard type",
+                    text(ty)
+                ),
+            ),
         }
     }
 
@@ -242,7 +275,12 @@ impl<'a> Types<'a> {
         let is_own = path.segments.len() == 1 || path.segments[0].ident == "self";
         if is_own && self.items.contains_key(&name) {
             if !matches!(last.arguments, PathArguments::None) {
-                return no(ty, format!("`{name}` is generic, which WIT is not: write a struct for each type it is used with"));
+                return no(
+                    ty,
+                    format!(
+                        "`{name}` is generic, which WIT is not: write a struct for each type it is used with"
+                    ),
+                );
             }
             return self.named(ty, &name);
         }
@@ -252,7 +290,13 @@ impl<'a> Types<'a> {
         let arguments = arguments(&last.arguments);
         let mut parts = |count: usize| -> Result<Vec<Ty>> {
             if arguments.len() != count {
-                return no(ty, format!("`{name}` takes {count} type{} here", if count == 1 { "" } else { "s" }));
+                return no(
+                    ty,
+                    format!(
+                        "`{name}` takes {count} type{} here",
+                        if count == 1 { "" } else { "s" }
+                    ),
+                );
             }
             arguments.iter().map(|ty| self.of(ty)).collect()
         };
@@ -273,7 +317,10 @@ impl<'a> Types<'a> {
 
     fn result(&mut self, ty: &Type, arguments: &[&Type]) -> Result<Ty> {
         let [ok, err] = arguments else {
-            return no(ty, "this `Result` hides its error: write both, such as `Result<T, String>`");
+            return no(
+                ty,
+                "this `Result` hides its error: write both, such as `Result<T, String>`",
+            );
         };
         let mut payload = |ty: &Type| -> Result<Option<Box<Ty>>> {
             if is_unit(ty) {
@@ -287,7 +334,10 @@ impl<'a> Types<'a> {
 
     fn named(&mut self, at: &Type, name: &str) -> Result<Ty> {
         if self.open.iter().any(|open| open == name) {
-            return no(at, "WIT has no recursive types: keep the items in a list and refer to them by index");
+            return no(
+                at,
+                "WIT has no recursive types: keep the items in a list and refer to them by index",
+            );
         }
         if self.defs.iter().any(|def| def.rust == name) {
             return Ok(Ty::Named(name.to_owned()));
@@ -305,7 +355,12 @@ impl<'a> Types<'a> {
     fn define(&mut self, at: &Type, name: &str, item: &Item<'a>) -> Result<Ty> {
         let def = match item {
             Item::Class => {
-                return no(at, format!("`{name}` is a class, whose state stays in its sandbox: pass a struct of its data"));
+                return no(
+                    at,
+                    format!(
+                        "`{name}` is a class, whose state stays in its sandbox: pass a struct of its data"
+                    ),
+                );
             }
             Item::Alias(alias) => {
                 not_generic(&alias.generics)?;
@@ -315,7 +370,10 @@ impl<'a> Types<'a> {
             Item::Enum(item) => self.cases(item)?,
         };
         if let Some(other) = self.defs.iter().find(|other| other.wit == def.wit) {
-            let text = format!("`{}` and `{}` have the same name in WIT, `{}`: rename one", def.rust, other.rust, def.wit);
+            let text = format!(
+                "`{}` and `{}` have the same name in WIT, `{}`: rename one",
+                def.rust, other.rust, def.wit
+            );
             return Err(Error::new(def.rust.span(), text));
         }
         self.defs.push(def);
@@ -326,13 +384,18 @@ impl<'a> Types<'a> {
         not_generic(&item.generics)?;
         let Fields::Named(named) = &item.fields else {
             let text = match &item.fields {
-                Fields::Unit => "a WIT record has at least one field: give this struct one, or leave it out of the signature",
+                Fields::Unit => {
+                    "a WIT record has at least one field: give this struct one, or leave it out of the signature"
+                }
                 _ => "a WIT record has named fields: write `struct Name { field: Type }`",
             };
             return no(&item.ident, text);
         };
         if named.named.is_empty() {
-            return no(&item.ident, "a WIT record has at least one field: give this struct one, or leave it out of the signature");
+            return no(
+                &item.ident,
+                "a WIT record has at least one field: give this struct one, or leave it out of the signature",
+            );
         }
         Ok(Def {
             rust: item.ident.clone(),
@@ -345,7 +408,9 @@ impl<'a> Types<'a> {
     fn fields<'f>(&mut self, fields: impl Iterator<Item = &'f syn::Field>) -> Result<Vec<Field>> {
         let mut all: Vec<Field> = Vec::new();
         for field in fields {
-            let Some(rust) = field.ident.clone() else { continue };
+            let Some(rust) = field.ident.clone() else {
+                continue;
+            };
             let wit = wit_name(&rust)?;
             if let Some(other) = all.iter().find(|other| other.wit == wit) {
                 return no(&rust, same(&rust, &other.rust, &wit));
@@ -380,11 +445,17 @@ impl<'a> Types<'a> {
                 docs: docs(&variant.attrs),
             });
         }
-        let plain = cases.iter().all(|case| matches!(case.payload, Payload::None));
+        let plain = cases
+            .iter()
+            .all(|case| matches!(case.payload, Payload::None));
         Ok(Def {
             rust: item.ident.clone(),
             wit,
-            body: if plain { Body::Enum(cases) } else { Body::Variant(cases) },
+            body: if plain {
+                Body::Enum(cases)
+            } else {
+                Body::Variant(cases)
+            },
             docs: docs(&item.attrs),
         })
     }
@@ -398,12 +469,21 @@ impl<'a> Types<'a> {
                     types.push((self.of(&field.ty)?, field.ty.clone()));
                 }
                 match types.len() {
-                    0 => no(variant, "a case without payload is written without parentheses"),
+                    0 => no(
+                        variant,
+                        "a case without payload is written without parentheses",
+                    ),
                     1 => {
                         let (ty, syn) = types.remove(0);
                         Ok(Payload::One(ty, Box::new(syn)))
                     }
-                    len if len > MAX_TUPLE => no(variant, format!("a case carries at most {MAX_TUPLE} values: name them, `{} {{ … }}`", variant.ident)),
+                    len if len > MAX_TUPLE => no(
+                        variant,
+                        format!(
+                            "a case carries at most {MAX_TUPLE} values: name them, `{} {{ … }}`",
+                            variant.ident
+                        ),
+                    ),
                     _ => Ok(Payload::Several(types)),
                 }
             }
@@ -480,23 +560,33 @@ fn borrowed(inner: &Type) -> String {
 fn unknown(name: &str, arguments: &[&Type]) -> String {
     let first = arguments.first().map_or("T".to_owned(), |ty| text(*ty));
     match name {
-        "usize" => "`usize` differs between machines: use `u64`, or `u32` for small counts".to_owned(),
+        "usize" => {
+            "`usize` differs between machines: use `u64`, or `u32` for small counts".to_owned()
+        }
         "isize" => "`isize` differs between machines: use `i64`".to_owned(),
         "u128" | "i128" => {
             format!("WIT has no `{name}`: use `u64`, two of them, or a `String` of digits")
         }
         "str" => "`str` is borrowed: use `String`".to_owned(),
-        "Box" | "Rc" | "Arc" | "Cow" => format!("`{name}` means nothing across a call: use `{first}`"),
+        "Box" | "Rc" | "Arc" | "Cow" => {
+            format!("`{name}` means nothing across a call: use `{first}`")
+        }
         "HashSet" | "BTreeSet" | "VecDeque" | "BinaryHeap" | "LinkedList" => {
             format!("WIT has no `{name}`: use `Vec<{first}>`")
         }
-        "Duration" => "WIT has no durations: use `u64` milliseconds or `f64` seconds, and say so in the name".to_owned(),
+        "Duration" => {
+            "WIT has no durations: use `u64` milliseconds or `f64` seconds, and say so in the name"
+                .to_owned()
+        }
         "Instant" | "SystemTime" => {
             "WIT has no points in time: use `u64` milliseconds since 1970".to_owned()
         }
         "PathBuf" | "Path" | "OsString" => format!("WIT has no `{name}`: use `String`"),
-        "Stream" => "a stream can only be the whole result of a function, not a part of it".to_owned(),
-        "Self" => "`Self` is a class, whose state stays in its sandbox: use a struct of its data".to_owned(),
+        "Stream" => {
+            "a stream can only be the whole result of a function, not a part of it".to_owned()
+        }
+        "Self" => "`Self` is a class, whose state stays in its sandbox: use a struct of its data"
+            .to_owned(),
         _ => format!(
             "`{name}` is not known here: define the struct or enum inside this module, for the WIT is derived from what stands in it"
         ),
@@ -530,7 +620,12 @@ pub(crate) fn docs(attributes: &[Attribute]) -> String {
             && let Lit::Str(line) = &literal.lit
         {
             let line = line.value();
-            lines.push(line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
+            lines.push(
+                line.strip_prefix(' ')
+                    .unwrap_or(&line)
+                    .trim_end()
+                    .to_owned(),
+            );
         }
     }
     lines.join("\n").trim().to_owned()

@@ -22,7 +22,12 @@ fn rt() -> TokenStream {
     quote!(::lydian::__rt)
 }
 
-fn wit_impl(def: &Def, ty: &TokenStream, encode: &TokenStream, decode: &TokenStream) -> TokenStream {
+fn wit_impl(
+    def: &Def,
+    ty: &TokenStream,
+    encode: &TokenStream,
+    decode: &TokenStream,
+) -> TokenStream {
     let rt = rt();
     let rust = &def.rust;
     quote! {
@@ -44,7 +49,10 @@ fn wit_impl(def: &Def, ty: &TokenStream, encode: &TokenStream, decode: &TokenStr
 /// `record("name", [("field", …)])` as a type.
 fn record_type(name: &str, fields: &[Field]) -> TokenStream {
     let rt = rt();
-    let (wit, types) = (fields.iter().map(|field| &field.wit), fields.iter().map(|field| &field.syn));
+    let (wit, types) = (
+        fields.iter().map(|field| &field.wit),
+        fields.iter().map(|field| &field.syn),
+    );
     quote!(#rt::Type::record(#name, [#((#wit, <#types as #rt::Wit>::ty())),*]))
 }
 
@@ -74,7 +82,9 @@ fn bound(case: &Case) -> Vec<syn::Ident> {
     match &case.payload {
         Payload::None => Vec::new(),
         Payload::One(..) => vec![format_ident!("__payload0")],
-        Payload::Several(types) => (0..types.len()).map(|index| format_ident!("__payload{index}")).collect(),
+        Payload::Several(types) => (0..types.len())
+            .map(|index| format_ident!("__payload{index}"))
+            .collect(),
         Payload::Fields(_, fields) => fields.iter().map(|field| field.rust.clone()).collect(),
     }
 }
@@ -128,7 +138,12 @@ fn cases_wit(def: &Def, cases: &[Case]) -> TokenStream {
             }
         }
     });
-    wit_impl(def, &ty, &quote!(match self { #(#encode)* }), &decode_cases(cases))
+    wit_impl(
+        def,
+        &ty,
+        &quote!(match self { #(#encode)* }),
+        &decode_cases(cases),
+    )
 }
 
 fn decode_cases(cases: &[Case]) -> TokenStream {
@@ -159,7 +174,11 @@ fn decode_cases(cases: &[Case]) -> TokenStream {
             }
         };
         // The reader has checked the index, so the last arm takes what is left.
-        let pattern = if index + 1 == count { quote!(_) } else { quote!(#index) };
+        let pattern = if index + 1 == count {
+            quote!(_)
+        } else {
+            quote!(#index)
+        };
         quote!(#pattern => #value,)
     });
     quote!(::std::result::Result::Ok(match __reader.case(#count)? { #(#arms)* }))

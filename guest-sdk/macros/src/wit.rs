@@ -26,36 +26,68 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn of(app: &App<'_>, krate: &str, module: &str) -> Result<Self> {
         let text = world_text(app);
-        let name = format!("{module}-x{:016x}", hash(&format!("{krate}/{module}/{text}")));
-        let text = format!("package lydian-app:{};\n\nworld {name} {{\n{text}}}\n", package(krate));
+        let name = format!(
+            "{module}-x{:016x}",
+            hash(&format!("{krate}/{module}/{text}"))
+        );
+        let text = format!(
+            "package lydian-app:{};\n\nworld {name} {{\n{text}}}\n",
+            package(krate)
+        );
         let broken = |error: &dyn std::fmt::Display| {
             let text = format!("no WIT could be made of this app: {error}\n{text}");
             Error::new(Span::call_site(), text)
         };
         let mut resolve = Resolve::default();
-        resolve.push_str("calls.wit", CALLS).map_err(|error| broken(&format!("{error:#}")))?;
-        let package = resolve.push_str("app.wit", &text).map_err(|error| broken(&format!("{error:#}")))?;
-        let world = resolve.select_world(&[package], Some(&name)).map_err(|error| broken(&format!("{error:#}")))?;
-        Ok(Self { resolve, world, name })
+        resolve
+            .push_str("calls.wit", CALLS)
+            .map_err(|error| broken(&format!("{error:#}")))?;
+        let package = resolve
+            .push_str("app.wit", &text)
+            .map_err(|error| broken(&format!("{error:#}")))?;
+        let world = resolve
+            .select_world(&[package], Some(&name))
+            .map_err(|error| broken(&format!("{error:#}")))?;
+        Ok(Self {
+            resolve,
+            world,
+            name,
+        })
     }
 
     /// What the linker turns into the component's types.
     pub(crate) fn section(&self) -> Result<Vec<u8>> {
         wit_component::metadata::encode(&self.resolve, self.world, StringEncoding::UTF8, None)
-            .map_err(|error| Error::new(Span::call_site(), format!("the app's types cannot be encoded: {error:#}")))
+            .map_err(|error| {
+                Error::new(
+                    Span::call_site(),
+                    format!("the app's types cannot be encoded: {error:#}"),
+                )
+            })
     }
 
     /// An exported function; `class` is the interface it stands in.
-    pub(crate) fn function(&self, class: Option<&str>, name: &str) -> Option<(&WorldKey, &Function)> {
+    pub(crate) fn function(
+        &self,
+        class: Option<&str>,
+        name: &str,
+    ) -> Option<(&WorldKey, &Function)> {
         let world = &self.resolve.worlds[self.world];
-        world.exports.iter().find_map(|(key, item)| match (item, class, key) {
-            (WorldItem::Function(function), None, _) if function.name == name => Some((key, function)),
-            (WorldItem::Interface { id, .. }, Some(class), WorldKey::Name(found)) if found == class => {
-                let function = self.resolve.interfaces[*id].functions.get(name)?;
-                Some((key, function))
-            }
-            _ => None,
-        })
+        world
+            .exports
+            .iter()
+            .find_map(|(key, item)| match (item, class, key) {
+                (WorldItem::Function(function), None, _) if function.name == name => {
+                    Some((key, function))
+                }
+                (WorldItem::Interface { id, .. }, Some(class), WorldKey::Name(found))
+                    if found == class =>
+                {
+                    let function = self.resolve.interfaces[*id].functions.get(name)?;
+                    Some((key, function))
+                }
+                _ => None,
+            })
     }
 }
 
@@ -85,7 +117,12 @@ fn world_text(app: &App<'_>) -> String {
     defs(&mut text, app, &used, "    ");
     for function in &app.functions {
         docs(&mut text, &function.call.docs, "    ");
-        let _ = writeln!(text, "    export %{}: {};", function.call.wit, signature(&function.call));
+        let _ = writeln!(
+            text,
+            "    export %{}: {};",
+            function.call.wit,
+            signature(&function.call)
+        );
     }
     for class in &app.classes {
         interface(&mut text, app, class);
@@ -102,12 +139,26 @@ fn interface(text: &mut String, app: &App<'_>, class: &Class) {
         names(method, app, &mut used);
     }
     defs(text, app, &used, "        ");
-    let _ = writeln!(text, "        /// Makes the instance, once; the platform calls it.");
+    let _ = writeln!(
+        text,
+        "        /// Makes the instance, once; the platform calls it."
+    );
     let asynchronous = |is_async: bool| if is_async { "async " } else { "" };
-    let _ = writeln!(text, "        {ENTER}: {}func() -> result<_, string>;", asynchronous(class.enter.is_async));
+    let _ = writeln!(
+        text,
+        "        {ENTER}: {}func() -> result<_, string>;",
+        asynchronous(class.enter.is_async)
+    );
     if let Some(exit) = &class.exit {
-        let _ = writeln!(text, "        /// Before the instance goes; the platform calls it.");
-        let _ = writeln!(text, "        {EXIT}: {}func();", asynchronous(exit.is_async));
+        let _ = writeln!(
+            text,
+            "        /// Before the instance goes; the platform calls it."
+        );
+        let _ = writeln!(
+            text,
+            "        {EXIT}: {}func();",
+            asynchronous(exit.is_async)
+        );
     }
     for method in &class.methods {
         docs(text, &method.docs, "        ");
@@ -174,7 +225,9 @@ fn defs(text: &mut String, app: &App<'_>, used: &[String], indent: &str) {
 
 fn write_def(text: &mut String, def: &Def, indent: &str) {
     let (Body::Enum(cases) | Body::Variant(cases)) = &def.body else {
-        let Body::Record(fields) = &def.body else { return };
+        let Body::Record(fields) = &def.body else {
+            return;
+        };
         record(text, &def.wit, fields, &def.docs, indent);
         return;
     };
@@ -184,7 +237,11 @@ fn write_def(text: &mut String, def: &Def, indent: &str) {
         }
     }
     docs(text, &def.docs, indent);
-    let keyword = if matches!(def.body, Body::Enum(_)) { "enum" } else { "variant" };
+    let keyword = if matches!(def.body, Body::Enum(_)) {
+        "enum"
+    } else {
+        "variant"
+    };
     let _ = writeln!(text, "{indent}{keyword} %{} {{", def.wit);
     for case in cases {
         docs(text, &case.docs, &format!("{indent}    "));

@@ -79,11 +79,24 @@ impl From<Failure> for Error {
 #[link(wasm_import_module = "lydian:calls/invoke@0.1.0")]
 unsafe extern "C" {
     #[link_name = "type-of"]
-    fn raw_type_of(has_app: i32, app: *const u8, app_len: usize, name: *const u8, name_len: usize, out: *mut u8);
+    fn raw_type_of(
+        has_app: i32,
+        app: *const u8,
+        app_len: usize,
+        name: *const u8,
+        name_len: usize,
+        out: *mut u8,
+    );
     #[link_name = "start"]
     fn raw_start(
-        has_app: i32, app: *const u8, app_len: usize, name: *const u8, name_len: usize,
-        args: *const u8, args_len: usize, out: *mut u8,
+        has_app: i32,
+        app: *const u8,
+        app_len: usize,
+        name: *const u8,
+        name_len: usize,
+        args: *const u8,
+        args_len: usize,
+        out: *mut u8,
     );
     #[link_name = "[method]pending.get"]
     fn raw_pending_get(pending: RawHandle, out: *mut u8);
@@ -91,8 +104,14 @@ unsafe extern "C" {
     fn raw_pending_drop(pending: RawHandle);
     #[link_name = "spawn"]
     fn raw_spawn(
-        has_app: i32, app: *const u8, app_len: usize, name: *const u8, name_len: usize,
-        args: *const u8, args_len: usize, out: *mut u8,
+        has_app: i32,
+        app: *const u8,
+        app_len: usize,
+        name: *const u8,
+        name_len: usize,
+        args: *const u8,
+        args_len: usize,
+        out: *mut u8,
     );
     #[link_name = "get"]
     fn raw_get(call: *const u8, call_len: usize, timeout_ms: u64, out: *mut u8);
@@ -100,8 +119,15 @@ unsafe extern "C" {
     fn raw_cancel(call: *const u8, call_len: usize, out: *mut u8);
     #[link_name = "map"]
     fn raw_map(
-        has_app: i32, app: *const u8, app_len: usize, name: *const u8, name_len: usize,
-        ordered: i32, return_errors: i32, max_parallel: u32, out: *mut u8,
+        has_app: i32,
+        app: *const u8,
+        app_len: usize,
+        name: *const u8,
+        name_len: usize,
+        ordered: i32,
+        return_errors: i32,
+        max_parallel: u32,
+        out: *mut u8,
     );
     #[link_name = "[method]mapping.push"]
     fn raw_mapping_push(mapping: RawHandle, inputs: *const u8, inputs_len: usize, out: *mut u8);
@@ -144,7 +170,18 @@ unsafe fn returned<T: Abi>(call: impl FnOnce(*mut u8)) -> Result<T, Error> {
 pub(super) fn type_of(target: Target<'_>) -> Result<String, Error> {
     let (has, app, len) = target.app();
     // SAFETY: pointers and lengths are of living strings; the host writes what the WIT says.
-    unsafe { returned(|out| raw_type_of(has, app, len, target.function.as_ptr(), target.function.len(), out)) }
+    unsafe {
+        returned(|out| {
+            raw_type_of(
+                has,
+                app,
+                len,
+                target.function.as_ptr(),
+                target.function.len(),
+                out,
+            )
+        })
+    }
 }
 
 pub(super) fn start(target: Target<'_>, args: &[u8]) -> Result<Pending, Error> {
@@ -152,7 +189,16 @@ pub(super) fn start(target: Target<'_>, args: &[u8]) -> Result<Pending, Error> {
     // SAFETY: as above.
     let handle = unsafe {
         returned(|out| {
-            raw_start(has, app, len, target.function.as_ptr(), target.function.len(), args.as_ptr(), args.len(), out);
+            raw_start(
+                has,
+                app,
+                len,
+                target.function.as_ptr(),
+                target.function.len(),
+                args.as_ptr(),
+                args.len(),
+                out,
+            );
         })
     };
     handle.map(Pending)
@@ -180,7 +226,16 @@ pub(super) fn spawn(target: Target<'_>, args: &[u8]) -> Result<String, Error> {
     // SAFETY: as in `type_of`.
     unsafe {
         returned(|out| {
-            raw_spawn(has, app, len, target.function.as_ptr(), target.function.len(), args.as_ptr(), args.len(), out);
+            raw_spawn(
+                has,
+                app,
+                len,
+                target.function.as_ptr(),
+                target.function.len(),
+                args.as_ptr(),
+                args.len(),
+                out,
+            );
         })
     }
 }
@@ -199,14 +254,26 @@ pub(super) fn cancel(call: &str) -> Result<(), Error> {
 pub(super) struct Mapping(RawHandle);
 
 impl Mapping {
-    pub(super) fn open(target: Target<'_>, ordered: bool, return_errors: bool, max_parallel: u32) -> Result<Self, Error> {
+    pub(super) fn open(
+        target: Target<'_>,
+        ordered: bool,
+        return_errors: bool,
+        max_parallel: u32,
+    ) -> Result<Self, Error> {
         let (has, app, len) = target.app();
         // SAFETY: as in `type_of`.
         let handle = unsafe {
             returned(|out| {
                 raw_map(
-                    has, app, len, target.function.as_ptr(), target.function.len(),
-                    i32::from(ordered), i32::from(return_errors), max_parallel, out,
+                    has,
+                    app,
+                    len,
+                    target.function.as_ptr(),
+                    target.function.len(),
+                    i32::from(ordered),
+                    i32::from(return_errors),
+                    max_parallel,
+                    out,
                 );
             })
         };
@@ -214,7 +281,10 @@ impl Mapping {
     }
 
     pub(super) fn push(&self, inputs: &[Vec<u8>]) -> Result<(), Error> {
-        let pairs: Vec<[usize; 2]> = inputs.iter().map(|input| [input.as_ptr().expose_provenance(), input.len()]).collect();
+        let pairs: Vec<[usize; 2]> = inputs
+            .iter()
+            .map(|input| [input.as_ptr().expose_provenance(), input.len()])
+            .collect();
         // SAFETY: two words are laid out as the ABI's list; the inputs live until the call is over.
         unsafe { returned(|out| raw_mapping_push(self.0, pairs.as_ptr().cast(), pairs.len(), out)) }
     }

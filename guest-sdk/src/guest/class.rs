@@ -58,7 +58,10 @@ impl<T> Class<T> {
     }
 
     /// The instance; made now where nobody has entered it, as by a host that does not know classes.
-    #[allow(clippy::panic, reason = "a trap is how a guest says that it cannot go on")]
+    #[allow(
+        clippy::panic,
+        reason = "a trap is how a guest says that it cannot go on"
+    )]
     pub async fn enter_async(&'static self) -> Guard<'static, T> {
         if let Err(error) = self.try_enter_async().await {
             panic!("the class could not be entered: {error}");

@@ -3,6 +3,7 @@
 mod abi;
 mod calls;
 mod class;
+mod derive;
 mod remote;
 
 pub use abi::{

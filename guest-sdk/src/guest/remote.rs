@@ -79,7 +79,12 @@ fn encode<A: Args>(args: &A) -> Result<Vec<u8>> {
 }
 
 fn decode<R: Wit>(bytes: &[u8]) -> Result<R> {
-    lydian_value::from_wire(bytes, &limits()).map_err(|error| Error::new(ErrorKind::InvalidArgument, format!("the result is of another type: {error}")))
+    lydian_value::from_wire(bytes, &limits()).map_err(|error| {
+        Error::new(
+            ErrorKind::InvalidArgument,
+            format!("the result is of another type: {error}"),
+        )
+    })
 }
 
 fn target(name: &Name) -> calls::Target<'_> {
@@ -95,16 +100,29 @@ fn check<A: Args + 'static, R: Wit + 'static>(name: &Name) -> Result<()> {
         return Ok(());
     }
     let json = calls::type_of(target(name))?;
-    let ty: FuncType = serde_json::from_str(&json)
-        .map_err(|error| Error::new(ErrorKind::Unavailable, format!("the type of `{}` cannot be read: {error}", name.function())))?;
+    let ty: FuncType = serde_json::from_str(&json).map_err(|error| {
+        Error::new(
+            ErrorKind::Unavailable,
+            format!("the type of `{}` cannot be read: {error}", name.function()),
+        )
+    })?;
     let fits = A::matches(&ty).and_then(|()| ty.returns::<R>());
-    fits.map_err(|error| Error::new(ErrorKind::InvalidArgument, format!("`{}`: {error}", name.function())))?;
+    fits.map_err(|error| {
+        Error::new(
+            ErrorKind::InvalidArgument,
+            format!("`{}`: {error}", name.function()),
+        )
+    })?;
     name.checked::<A, R>();
     Ok(())
 }
 
 /// Calls a function and waits for its result.
-pub async fn call<A: Args + 'static, R: Wit + 'static>(name: &Name, _: Option<Local<A, R>>, args: A) -> Result<R> {
+pub async fn call<A: Args + 'static, R: Wit + 'static>(
+    name: &Name,
+    _: Option<Local<A, R>>,
+    args: A,
+) -> Result<R> {
     check::<A, R>(name)?;
     let pending: Pending = calls::start(target(name), &encode(&args)?)?;
     yield_now().await;
@@ -123,7 +141,11 @@ impl Handle {
 }
 
 /// Records a call.
-pub async fn spawn<A: Args + 'static, R: Wit + 'static>(name: &Name, _: Option<Local<A, R>>, args: A) -> Result<(String, Handle)> {
+pub async fn spawn<A: Args + 'static, R: Wit + 'static>(
+    name: &Name,
+    _: Option<Local<A, R>>,
+    args: A,
+) -> Result<(String, Handle)> {
     check::<A, R>(name)?;
     Ok((calls::spawn(target(name), &encode(&args)?)?, Handle))
 }
@@ -170,7 +192,12 @@ pub fn map<'a, A: Args + 'static, R: Wit + 'static>(
         mapping: None,
         open: Some(Box::new(move || {
             check::<A, R>(&name)?;
-            Mapping::open(target(&name), options.ordered, options.return_errors, options.max_parallel)
+            Mapping::open(
+                target(&name),
+                options.ordered,
+                options.return_errors,
+                options.max_parallel,
+            )
         })),
         outstanding: 0,
         exhausted: false,
@@ -228,7 +255,9 @@ impl<R: Wit> Running<'_, R> {
                 self.outstanding += inputs.len();
             }
         }
-        if self.exhausted && let Some(mapping) = &self.mapping {
+        if self.exhausted
+            && let Some(mapping) = &self.mapping
+        {
             mapping.finish();
         }
         Ok(())

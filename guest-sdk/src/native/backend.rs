@@ -51,13 +51,21 @@ impl Node {
             (None, Some(own)) if stands_for(own, name.app()) => own,
             _ => name.app(),
         };
-        let known = self.found.read().get(app).and_then(|functions| functions.get(name.function())).cloned();
+        let known = self
+            .found
+            .read()
+            .get(app)
+            .and_then(|functions| functions.get(name.function()))
+            .cloned();
         if let Some(function) = known {
             return Ok(function);
         }
         let function = self.client.function(app, name.function()).await?;
         let mut found = self.found.write();
-        found.entry(app.to_owned()).or_default().insert(name.function().to_owned(), function.clone());
+        found
+            .entry(app.to_owned())
+            .or_default()
+            .insert(name.function().to_owned(), function.clone());
         Ok(function)
     }
 }
@@ -95,7 +103,10 @@ impl Backend {
         Self(Inner::Node(Node {
             client,
             found: Arc::default(),
-            app: std::env::var(APP).ok().filter(|app| !app.is_empty()).map(Arc::from),
+            app: std::env::var(APP)
+                .ok()
+                .filter(|app| !app.is_empty())
+                .map(Arc::from),
         }))
     }
 
@@ -180,9 +191,14 @@ impl Backend {
         ))
     }
 
+    /// The one of the scope this runs in.
+    pub(super) fn scoped() -> Option<Self> {
+        SCOPED.try_with(Self::clone).ok()
+    }
+
     /// The one for this call: of the scope, of the program, of the environment.
     pub(super) async fn current() -> Result<Self> {
-        if let Ok(scoped) = SCOPED.try_with(Self::clone) {
+        if let Some(scoped) = Self::scoped() {
             return Ok(scoped);
         }
         if let Some(set) = SET.read().clone() {
@@ -228,11 +244,17 @@ async fn on_own_threads(
     work: impl Future<Output = lydian_client::Result<Client>> + Send + 'static,
 ) -> Result<Client> {
     let Some(handle) = runtime::handle() else {
-        return Err(Error::new(ErrorKind::Unavailable, "no thread can be started"));
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            "no thread can be started",
+        ));
     };
     match handle.spawn(work).await {
         Ok(client) => Ok(client?),
-        Err(_) => Err(Error::new(ErrorKind::Unavailable, "the connection was given up")),
+        Err(_) => Err(Error::new(
+            ErrorKind::Unavailable,
+            "the connection was given up",
+        )),
     }
 }
 
@@ -241,9 +263,10 @@ fn variable(name: &str) -> Result<Option<String>> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
         Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => {
-            Err(Error::new(ErrorKind::InvalidArgument, format!("`{name}` is not text")))
-        }
+        Err(std::env::VarError::NotUnicode(_)) => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("`{name}` is not text"),
+        )),
     }
 }
 

@@ -30,7 +30,10 @@ impl<T> Drop for Guard<'_, T> {
     }
 }
 
-#[allow(clippy::expect_used, reason = "the instance is there until the guard is dropped")]
+#[allow(
+    clippy::expect_used,
+    reason = "the instance is there until the guard is dropped"
+)]
 impl<T> Deref for Guard<'_, T> {
     type Target = T;
 
@@ -39,7 +42,10 @@ impl<T> Deref for Guard<'_, T> {
     }
 }
 
-#[allow(clippy::expect_used, reason = "the instance is there until the guard is dropped")]
+#[allow(
+    clippy::expect_used,
+    reason = "the instance is there until the guard is dropped"
+)]
 impl<T> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         self.instance.as_mut().expect("the guard is alive")

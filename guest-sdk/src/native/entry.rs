@@ -97,7 +97,9 @@ impl Entry {
             match option.split_once('=') {
                 Some((name, value)) => named.push((name.to_owned(), value.to_owned())),
                 None => {
-                    let value = rest.next().ok_or_else(|| format!("`--{option}` needs a value"))?;
+                    let value = rest
+                        .next()
+                        .ok_or_else(|| format!("`--{option}` needs a value"))?;
                     named.push((option.to_owned(), value.clone()));
                 }
             }
@@ -106,16 +108,28 @@ impl Entry {
             ty.args_from_wave(&positional, &limits)
         } else {
             let free = self.params.iter().filter(|param| {
-                !named.iter().any(|(name, _)| name.replace('_', "-") == **param)
+                !named
+                    .iter()
+                    .any(|(name, _)| name.replace('_', "-") == **param)
             });
             let mut free: Vec<String> = free.map(|param| (*param).to_owned()).collect();
             if positional.len() > free.len() {
-                return Err(format!("too many arguments: `{}` takes {}", self.name, self.params.len()));
+                return Err(format!(
+                    "too many arguments: `{}` takes {}",
+                    self.name,
+                    self.params.len()
+                ));
             }
-            named.extend(free.drain(..positional.len()).zip(positional).collect::<Vec<_>>());
+            named.extend(
+                free.drain(..positional.len())
+                    .zip(positional)
+                    .collect::<Vec<_>>(),
+            );
             ty.args_from_named(&named, &limits)
         };
-        let bytes = values.and_then(|values| ty.encode_args(&values, &limits)).map_err(|error| error.to_string())?;
+        let bytes = values
+            .and_then(|values| ty.encode_args(&values, &limits))
+            .map_err(|error| error.to_string())?;
         lydian_value::from_wire(&bytes, &limits).map_err(|error| error.to_string())
     }
 
@@ -168,14 +182,21 @@ mod tests {
         assert!(read(&["--rat", "1"]).unwrap_err().contains("rate"));
         assert!(read(&["--rate"]).unwrap_err().contains("needs a value"));
         assert!(read(&["1", "2", "3"]).is_err());
-        assert!(read(&["--rate", "1", "2", "3"]).unwrap_err().contains("too many"));
+        assert!(
+            read(&["--rate", "1", "2", "3"])
+                .unwrap_err()
+                .contains("too many")
+        );
     }
 
     /// What is shown for `--help` is what is written about the function, and its types.
     #[test]
     fn help_is_made_of_docs_and_types() {
         let help = SWEEP.help::<(u32, Option<f64>)>();
-        assert!(help.starts_with("Sweeps.\n\nUsage: sweep <first-try> <rate>"), "{help}");
+        assert!(
+            help.starts_with("Sweeps.\n\nUsage: sweep <first-try> <rate>"),
+            "{help}"
+        );
         assert!(help.contains("option<f64>"), "{help}");
     }
 }

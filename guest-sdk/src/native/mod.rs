@@ -9,6 +9,7 @@ mod threads;
 
 pub use backend::{Backend, set_backend, with_backend};
 pub use class::{Class, Entering};
-pub use remote::{BoxFuture, Handle, Local, Running, call, cancel, get, local, map, spawn, stream};
+pub use remote::stream;
+pub(crate) use remote::{BoxFuture, Handle, Local, Running, call, cancel, get, local, map, spawn};
 pub use runtime::{block_here as wait, block_on};
 pub use threads::{App, erased};

@@ -17,11 +17,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// A future that may wait on any thread.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The plain function.
 #[derive(Debug)]
-pub struct Local<A, R>(fn(A) -> R);
+pub(crate) struct Local<A, R>(fn(A) -> R);
 
 impl<A, R> Clone for Local<A, R> {
     fn clone(&self) -> Self {
@@ -32,7 +32,7 @@ impl<A, R> Clone for Local<A, R> {
 impl<A, R> Copy for Local<A, R> {}
 
 /// Keeps the plain function for threads.
-pub const fn local<A, R>(function: fn(A) -> R) -> Local<A, R> {
+pub(crate) const fn local<A, R>(function: fn(A) -> R) -> Local<A, R> {
     Local(function)
 }
 
@@ -53,7 +53,7 @@ async fn on_thread<A: Arguments, R: Returned>(
 }
 
 /// Calls a function and waits for its result.
-pub async fn call<A: Arguments, R: Returned>(
+pub(crate) async fn call<A: Arguments, R: Returned>(
     name: &Name,
     local: Option<Local<A, R>>,
     args: A,
@@ -66,17 +66,17 @@ pub async fn call<A: Arguments, R: Returned>(
 
 /// What a recorded call is asked through.
 #[derive(Debug, Clone)]
-pub struct Handle(Backend);
+pub(crate) struct Handle(Backend);
 
 impl Handle {
     /// The back end that is current now.
-    pub async fn current() -> Result<Self> {
+    pub(crate) async fn current() -> Result<Self> {
         Backend::current().await.map(Self)
     }
 }
 
 /// Records a call.
-pub async fn spawn<A: Arguments, R: Returned>(
+pub(crate) async fn spawn<A: Arguments, R: Returned>(
     name: &Name,
     local: Option<Local<A, R>>,
     args: A,
@@ -99,7 +99,11 @@ pub async fn spawn<A: Arguments, R: Returned>(
 }
 
 /// The result of a recorded call; none when it is not there in time.
-pub async fn get<R: Returned>(handle: &Handle, call: &str, timeout: Option<Duration>) -> Result<Option<R>> {
+pub(crate) async fn get<R: Returned>(
+    handle: &Handle,
+    call: &str,
+    timeout: Option<Duration>,
+) -> Result<Option<R>> {
     match &handle.0.0 {
         Inner::Node(node) => match Call::from_id(&node.client, call).get(timeout).await {
             Ok(result) => Ok(Some(result)),
@@ -120,7 +124,7 @@ pub async fn get<R: Returned>(handle: &Handle, call: &str, timeout: Option<Durat
 }
 
 /// Stops a recorded call.
-pub async fn cancel(handle: &Handle, call: &str) -> Result<()> {
+pub(crate) async fn cancel(handle: &Handle, call: &str) -> Result<()> {
     match &handle.0.0 {
         Inner::Node(node) => {
             Call::from_id(&node.client, call).cancel().await?;
@@ -134,20 +138,20 @@ pub async fn cancel(handle: &Handle, call: &str) -> Result<()> {
 type Item<R> = Result<(u64, Result<R>)>;
 
 /// A map that is under way.
-pub struct Running<'a, R> {
+pub(crate) struct Running<'a, R> {
     items: BoxStream<'a, Item<R>>,
     result: PhantomData<fn() -> R>,
 }
 
 impl<R> Running<'_, R> {
     /// The next input's outcome.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Item<R>>> {
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Item<R>>> {
         self.items.as_mut().poll_next(context)
     }
 }
 
 /// Begins a map, once it is polled.
-pub fn map<'a, A: Arguments, R: Returned>(
+pub(crate) fn map<'a, A: Arguments, R: Returned>(
     name: Name,
     local: Option<Local<A, R>>,
     inputs: Box<dyn Iterator<Item = A> + Send + 'a>,
@@ -160,7 +164,9 @@ pub fn map<'a, A: Arguments, R: Returned>(
                 Err(error) => futures::stream::once(std::future::ready(Err(error))).boxed(),
                 Ok(function) => on_node(&function, inputs, options),
             },
-            Ok(Backend(Inner::Threads(threads))) => on_threads(threads, name, local, inputs, options),
+            Ok(Backend(Inner::Threads(threads))) => {
+                on_threads(threads, name, local, inputs, options)
+            }
         };
         items
     };
@@ -175,8 +181,14 @@ fn on_node<'a, A: Arguments, R: Returned>(
     inputs: Box<dyn Iterator<Item = A> + Send + 'a>,
     options: Options,
 ) -> BoxStream<'a, Item<R>> {
-    let map = function.map::<A, R, _>(inputs).max_parallel(options.max_parallel);
-    let map = if options.ordered { map } else { map.unordered() };
+    let map = function
+        .map::<A, R, _>(inputs)
+        .max_parallel(options.max_parallel);
+    let map = if options.ordered {
+        map
+    } else {
+        map.unordered()
+    };
     if options.return_errors {
         let items = map.return_errors().with_index();
         items
@@ -242,8 +254,8 @@ pub async fn stream<A: Arguments, T: Returned>(
             let (sender, mut items) = tokio::sync::mpsc::channel(1);
             let failed = sender.clone();
             let work = tokio::spawn(threads::run(move || {
+                let mut source = local(args);
                 super::runtime::block_here(async move {
-                    let mut source = local(args);
                     while let Some(item) = source.next().await {
                         if sender.send(Ok(item)).await.is_err() {
                             break;
@@ -253,12 +265,16 @@ pub async fn stream<A: Arguments, T: Returned>(
                 Ok(())
             }));
             tokio::spawn(async move {
-                let ended = work.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Interrupted, "the thread was lost")));
+                let ended = work.await.unwrap_or_else(|_| {
+                    Err(Error::new(ErrorKind::Interrupted, "the thread was lost"))
+                });
                 if let Err(error) = ended {
                     let _ = failed.send(Err(error)).await;
                 }
             });
-            Ok(Stream::new(futures::stream::poll_fn(move |context| items.poll_recv(context))))
+            Ok(Stream::new(futures::stream::poll_fn(move |context| {
+                items.poll_recv(context)
+            })))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The threads that drive connections, and waiting for futures from plain code.
 
+use super::backend::{Backend, with_backend};
 use std::future::Future;
 use std::sync::OnceLock;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -21,7 +22,7 @@ pub(crate) fn handle() -> Option<Handle> {
 }
 
 /// Waits on the calling thread. Inside `async` code that would stop everything else there, so another thread waits then,
-/// and this one for it.
+/// and this one for it. The back end of the caller's scope goes along.
 #[allow(clippy::panic, reason = "without threads nothing can be said or done")]
 pub fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
     let Some(handle) = handle() else {
@@ -30,6 +31,13 @@ pub fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
     if Handle::try_current().is_err() {
         return handle.block_on(future);
     }
+    let scoped = Backend::scoped();
+    let future = async move {
+        match scoped {
+            Some(backend) => with_backend(backend, future).await,
+            None => future.await,
+        }
+    };
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| handle.block_on(future));
         match waiting.join() {

@@ -18,7 +18,7 @@ pub struct App {
 }
 
 /// A function over wire bytes.
-pub type Erased = fn(&[u8]) -> Result<Vec<u8>>;
+pub(crate) type Erased = fn(&[u8]) -> Result<Vec<u8>>;
 
 impl App {
     /// For the app attribute.
@@ -84,27 +84,39 @@ impl Threads {
                 vec!["on threads, add it with `Backend::native().with_app(…::APP)`".into()],
             ));
         };
-        let function = found.functions.iter().find(|(name, _)| *name == function).ok_or_else(|| {
-            let names: Vec<&str> = found.functions.iter().map(|(name, _)| *name).collect();
-            Error::with_hints(
-                ErrorKind::NotFound,
-                format!("app `{app}` has no function `{function}`"),
-                vec![format!("it has {}", names.join(", "))],
-            )
-        })?;
+        let function = found
+            .functions
+            .iter()
+            .find(|(name, _)| *name == function)
+            .ok_or_else(|| {
+                let names: Vec<&str> = found.functions.iter().map(|(name, _)| *name).collect();
+                Error::with_hints(
+                    ErrorKind::NotFound,
+                    format!("app `{app}` has no function `{function}`"),
+                    vec![format!("it has {}", names.join(", "))],
+                )
+            })?;
         Ok(function.1)
     }
 
     /// Runs something recorded.
-    pub(super) fn spawn(&self, work: impl Future<Output = Result<Vec<u8>>> + Send + 'static) -> String {
+    pub(super) fn spawn(
+        &self,
+        work: impl Future<Output = Result<Vec<u8>>> + Send + 'static,
+    ) -> String {
         let id = format!("native-{}", self.last.fetch_add(1, Ordering::Relaxed) + 1);
         let (sender, outcome) = watch::channel(None);
         let task = tokio::spawn(async move {
-            let outcome = work.await.map(Arc::from).map_err(|error| (error.kind(), error.message().to_owned()));
+            let outcome = work
+                .await
+                .map(Arc::from)
+                .map_err(|error| (error.kind(), error.message().to_owned()));
             sender.send_replace(Some(outcome));
         });
         let cancel = task.abort_handle();
-        self.calls.lock().insert(id.clone(), Recorded { outcome, cancel });
+        self.calls
+            .lock()
+            .insert(id.clone(), Recorded { outcome, cancel });
         id
     }
 
@@ -122,7 +134,10 @@ impl Threads {
         let result = match outcome.wait_for(Option::is_some).await {
             Ok(outcome) => (*outcome).clone(),
             // The sender went with the task.
-            Err(_) => Some(Err((ErrorKind::Cancelled, format!("call `{id}` was cancelled")))),
+            Err(_) => Some(Err((
+                ErrorKind::Cancelled,
+                format!("call `{id}` was cancelled"),
+            ))),
         };
         match result {
             Some(Ok(bytes)) => Ok(bytes),
@@ -148,12 +163,19 @@ fn no_call(id: &str) -> Error {
 }
 
 /// Runs a plain function on a thread for work that blocks; a panic is a failed call.
-pub(super) async fn run<R: Send + 'static>(work: impl FnOnce() -> Result<R> + Send + 'static) -> Result<R> {
+pub(super) async fn run<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R> + Send + 'static,
+) -> Result<R> {
     let done = tokio::task::spawn_blocking(move || {
-        catch_unwind(AssertUnwindSafe(work))
-            .unwrap_or_else(|panic| Err(Error::new(ErrorKind::Failed, format!("the function panicked: {}", text(&*panic)))))
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            Err(Error::new(
+                ErrorKind::Failed,
+                format!("the function panicked: {}", text(&*panic)),
+            ))
+        })
     });
-    done.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Interrupted, "the thread was lost")))
+    done.await
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Interrupted, "the thread was lost")))
 }
 
 fn text(panic: &(dyn Any + Send)) -> &str {

@@ -22,6 +22,7 @@
 //! | `network`, `env`, `args` | grants: hosts and ports, environment variables, arguments |
 //! | `fan-out` | calls that one call of it may lead to |
 //! | `docs`, `kind` | written by the SDK, per function |
+//! | `sdk`, `entrypoints` | written by the SDK, per app: its version, what runs on the caller's machine |
 //!
 //! Always true: every key is read by something. An unknown key is refused by name, and one that a later
 //! release will bring is refused with a sentence that says so: a deployment never promises what the node
@@ -84,6 +85,13 @@ impl Manifest {
         check_version(map.remove("version"))?;
         if map.remove("name").is_some_and(|name| !name.is_string()) {
             return Err(refused("name", "is not a string"));
+        }
+        // For people and for the command line; nothing here depends on them.
+        if map.remove("sdk").is_some_and(|sdk| !sdk.is_string()) {
+            return Err(refused("sdk", "is not a string"));
+        }
+        if map.remove("entrypoints").is_some_and(|table| !table.is_object()) {
+            return Err(refused("entrypoints", "is not a table"));
         }
         let mut functions = BTreeMap::new();
         match map.remove("functions") {
@@ -267,6 +275,8 @@ const KEYS: &[&str] = &[
     "functions",
     "name",
     "version",
+    "sdk",
+    "entrypoints",
 ];
 
 /// More than a message carries would be a promise that no request could make use of.

@@ -1,0 +1,16 @@
+//! One program over every back end: threads, a node inside the process, a node over a socket. Equal results.
+//!
+//! The apps are the guests' own source, taken here as their clients; the nodes have the components made of it.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "tests end where they fail; an app's functions are public"
+)]
+
+mod backends;
+mod calls;
+
+#[path = "../../guests/rust/sdk.rs"]
+mod sdk;
