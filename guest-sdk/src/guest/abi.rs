@@ -383,11 +383,11 @@ unsafe impl<T: Abi, const N: usize> Abi for [T; N] {
     }
 }
 
-__variant_abi!([T: Abi] Option<T> {
+crate::__variant_abi!([T: Abi] Option<T> {
     0, (None), (), ();
     1, (Some(payload)), (payload), (T);
 });
-__variant_abi!([T: Abi, E: Abi] Result<T, E> {
+crate::__variant_abi!([T: Abi, E: Abi] Result<T, E> {
     0, (Ok(payload)), (payload), (T);
     1, (Err(payload)), (payload), (E);
 });

@@ -239,6 +239,14 @@ pub async fn with_backend<T>(backend: Backend, work: impl Future<Output = T>) ->
     SCOPED.scope(backend, work).await
 }
 
+/// Runs plain code in the scope its caller was in; a thread of its own has none.
+pub(super) fn in_scope<T>(scoped: Option<Backend>, work: impl FnOnce() -> T) -> T {
+    match scoped {
+        Some(backend) => SCOPED.sync_scope(backend, work),
+        None => work(),
+    }
+}
+
 /// Opens a connection where it can stay open, whatever becomes of the caller's own runtime.
 async fn on_own_threads(
     work: impl Future<Output = lydian_client::Result<Client>> + Send + 'static,

@@ -1,5 +1,6 @@
 //! Calls on threads of this process.
 
+use super::backend::{Backend, in_scope, with_backend};
 use crate::{Error, ErrorKind, Result};
 use lydian_value::{Args, Limits, Wit};
 use parking_lot::Mutex;
@@ -106,9 +107,13 @@ impl Threads {
     ) -> String {
         let id = format!("native-{}", self.last.fetch_add(1, Ordering::Relaxed) + 1);
         let (sender, outcome) = watch::channel(None);
+        let scoped = Backend::scoped();
         let task = tokio::spawn(async move {
-            let outcome = work
-                .await
+            let result = match scoped {
+                Some(backend) => with_backend(backend, work).await,
+                None => work.await,
+            };
+            let outcome = result
                 .map(Arc::from)
                 .map_err(|error| (error.kind(), error.message().to_owned()));
             sender.send_replace(Some(outcome));
@@ -166,8 +171,9 @@ fn no_call(id: &str) -> Error {
 pub(super) async fn run<R: Send + 'static>(
     work: impl FnOnce() -> Result<R> + Send + 'static,
 ) -> Result<R> {
+    let scoped = Backend::scoped();
     let done = tokio::task::spawn_blocking(move || {
-        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        catch_unwind(AssertUnwindSafe(|| in_scope(scoped, work))).unwrap_or_else(|panic| {
             Err(Error::new(
                 ErrorKind::Failed,
                 format!("the function panicked: {}", text(&*panic)),

@@ -1,6 +1,6 @@
 //! Calls other functions, its own and those of other apps, through `lydian:calls`; says what came of it as text.
 
-use lydian::calls::invoke::{self, Error, MapItem, MapOptions, Mapping, Pending, Target};
+use self::lydian::calls::invoke::{self, Error, MapItem, MapOptions, Mapping, Pending, Target};
 use wasip2::clocks::monotonic_clock::subscribe_duration;
 
 wit_bindgen::generate!({

@@ -31,6 +31,11 @@ pub mod app {
     #[lydian::function]
     pub fn nothing() {}
 
+    #[lydian::function]
+    pub fn shout(text: String) -> String {
+        text.to_uppercase()
+    }
+
     /// Fails from 2 on.
     #[lydian::function]
     pub fn broken(x: u32) -> u32 {

@@ -8,11 +8,13 @@ use lydian_node::{Node, Options};
 use lydian_tests::{Guest, guests};
 
 /// The components that are deployed, under the names their attributes have.
-const APPS: [Guest; 1] = [guests::SDK];
+const APPS: [Guest; 2] = [guests::SDK, guests::SDK_CALLS];
 
 /// Threads of this process.
 pub(crate) async fn threads<T>(work: impl Future<Output = T>) -> T {
-    let backend = Backend::native().with_app(crate::sdk::app::APP);
+    let backend = Backend::native()
+        .with_app(crate::sdk::app::APP)
+        .with_app(crate::sdk_calls::app::APP);
     with_backend(backend, work).await
 }
 
@@ -40,7 +42,7 @@ pub(crate) async fn node<T>(work: impl Future<Output = T>) -> T {
 async fn deploy(client: &Client) {
     for app in APPS {
         client
-            .deploy(Deploy::new(app.name, app.bytes()))
+            .deploy(Deploy::new(app.name.replace('_', "-"), app.bytes()))
             .await
             .unwrap();
     }

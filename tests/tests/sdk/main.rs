@@ -11,6 +11,10 @@
 
 mod backends;
 mod calls;
+mod nested;
 
 #[path = "../../guests/rust/sdk.rs"]
 mod sdk;
+
+#[path = "../../guests/rust/sdk_calls.rs"]
+mod sdk_calls;

@@ -1,0 +1,60 @@
+//! An app on the SDK whose functions call functions. The tests take the same file as their client.
+
+#[lydian::app(name = "sdk-calls")]
+pub mod app {
+    #[lydian::function]
+    pub fn square(x: u64) -> u64 {
+        x * x
+    }
+
+    /// Fails from 2 on.
+    #[lydian::function]
+    pub fn broken(x: u32) -> u32 {
+        assert!(x < 2, "too large: {x}");
+        x
+    }
+
+    /// Calls another function of this app.
+    #[lydian::function]
+    pub fn cube(x: u64) -> Result<u64, String> {
+        Ok(square::remote_blocking(x)? * x)
+    }
+
+    /// Calls many at once, and adds up.
+    #[lydian::function]
+    pub async fn sum_of_squares(n: u64) -> Result<u64, String> {
+        let squares = square::map(0..n).await?;
+        Ok(squares.iter().sum())
+    }
+
+    /// How many of `0..n` fail.
+    #[lydian::function]
+    pub fn failures(n: u32) -> Result<u32, String> {
+        let outcomes = broken::map(0..n).unordered().return_errors().blocking()?;
+        let failed = outcomes.iter().filter(|outcome| outcome.is_err());
+        Ok(failed.count() as u32)
+    }
+
+    /// Spawns a call and waits for it.
+    #[lydian::function]
+    pub async fn spawned(x: u64) -> Result<u64, String> {
+        let call = square::spawn(x).await?;
+        Ok(call.get(std::time::Duration::from_secs(30)).await?)
+    }
+
+    /// Calls a function that is found by name, with one text.
+    #[lydian::function]
+    pub async fn through(app: String, function: String, text: String) -> Result<String, String> {
+        let found = lydian::Function::lookup(app, function);
+        Ok(found.remote((text,)).await?)
+    }
+
+    /// Calls itself until there is no more.
+    #[lydian::function]
+    pub fn deeper(times: u32) -> Result<u32, String> {
+        if times == 0 {
+            return Ok(0);
+        }
+        Ok(deeper::remote_blocking(times - 1)?? + 1)
+    }
+}
