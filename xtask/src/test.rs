@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 
-use crate::run::{cargo, read, run, say};
+use crate::run::{cargo, program, read, run, say};
 use crate::{cache, guests, setup};
 
 /// Workspaces of guests; the host's own is the root.
@@ -147,17 +147,20 @@ fn component_step() -> Step {
 /// Builds it with its own tool, and runs it with ours from its folder, as the README shows.
 fn component() -> Result<()> {
     let home = tempfile::tempdir()?;
-    let mut lydian = cargo()?;
-    lydian.args([
-        "run",
-        "--quiet",
-        "--locked",
-        "--package",
-        "lydian-cli",
-        "--",
-        "run",
-    ]);
+    // Built by the tests, for the whole workspace: cargo asked for this package alone would choose other
+    // features for what it depends on, and compile all of it again.
+    let binary = cache::target()?.join("debug").join("lydian");
+    ensure!(
+        binary.is_file(),
+        "`{}` is not there: the tests of the workspace build it",
+        binary.display()
+    );
+    let mut lydian = Command::new(binary);
     lydian
+        .current_dir(cache::root())
+        .envs(cache::environment()?);
+    lydian
+        .arg("run")
         .arg(format!("{COMPONENT_EXAMPLE}::slug"))
         .arg("Ordinary Words, Made Safe!");
     lydian
