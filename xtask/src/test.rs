@@ -155,10 +155,11 @@ fn component() -> Result<()> {
         "`{}` is not there: the tests of the workspace build it",
         binary.display()
     );
-    let mut lydian = Command::new(binary);
+    let mut lydian = program(binary)?;
+    // Set by `cargo run` for xtask itself, and misleading to the guest's build.
     lydian
-        .current_dir(cache::root())
-        .envs(cache::environment()?);
+        .env_remove("CARGO_MANIFEST_DIR")
+        .env_remove("CARGO_PKG_NAME");
     lydian
         .arg("run")
         .arg(format!("{COMPONENT_EXAMPLE}::slug"))
