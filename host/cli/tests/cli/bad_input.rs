@@ -229,3 +229,65 @@ fn a_function_that_is_not_there_or_not_named() {
         ran.stderr
     );
 }
+
+/// A component that carries this manifest.
+fn with_manifest(cli: &Cli, manifest: &str) {
+    let mut section = vec![b"lydian:manifest".len() as u8];
+    section.extend(b"lydian:manifest");
+    section.extend(manifest.as_bytes());
+    let mut bytes = guests::MATH.bytes().to_vec();
+    bytes.extend([0, section.len() as u8]);
+    bytes.extend(section);
+    cli.file("math.wasm", bytes);
+}
+
+#[test]
+fn a_manifest_of_a_newer_sdk() {
+    let cli = Cli::with_own_home();
+    with_manifest(&cli, r#"{"version":2}"#);
+    for args in [
+        &["run", "math.wasm::square", "4"][..],
+        &["deploy", "math.wasm"],
+    ] {
+        let ran = cli.run(args);
+        ran.exits(2);
+        assert!(
+            ran.stderr
+                .contains("is 2, newer than 1, the newest this node reads"),
+            "{}",
+            ran.stderr
+        );
+        assert!(
+            ran.stderr.contains("hint: upgrade the node"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+/// What would be promised and not done is refused: nobody finds an empty directory in place of a volume.
+#[test]
+fn a_grant_that_nothing_provides() {
+    let cli = Cli::with_own_home();
+    with_manifest(
+        &cli,
+        r#"{"functions":{"square":{"volumes":{"/data":"digits"}}}}"#,
+    );
+    for args in [
+        &["run", "math.wasm::square", "4"][..],
+        &["deploy", "math.wasm"],
+    ] {
+        let ran = cli.run(args);
+        ran.exits(2);
+        assert!(
+            ran.stderr.contains("functions.square.volumes"),
+            "{}",
+            ran.stderr
+        );
+        assert!(
+            ran.stderr.contains("volumes come with a later one"),
+            "{}",
+            ran.stderr
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! `lydian run`, with no node anywhere.
 
 use lydian_tests::guests;
+use regex::Regex;
 
 use crate::support::Cli;
 
@@ -53,14 +54,40 @@ fn what_the_guest_writes_goes_to_stderr() {
 
 #[test]
 fn a_trap_is_an_error_that_names_the_function() {
-    let target = format!("{}::divide", guests::MATH.path);
-    let ran = Cli::new().run(&["run", &target, "1", "0"]);
+    let target = format!("{}::trap", guests::ENDING.path);
+    let ran = Cli::new().run(&["run", &target]);
     ran.exits(1);
     assert_eq!(ran.stdout, "");
     assert!(
-        ran.stderr.contains("error: function `divide` trapped"),
+        ran.stderr.contains("error: function `trap` trapped: "),
         "{}",
         ran.stderr
+    );
+}
+
+/// Its message, where it was, and how it came there: what a native panic tells.
+#[test]
+fn a_panic_is_told_with_its_message_and_frames() {
+    let target = format!("{}::panic-deep", guests::ENDING.path);
+    let ran = Cli::new().run(&["run", &target]);
+    ran.exits(1);
+    let (_, error) = ran.stderr.split_once("error: ").unwrap();
+    let place = Regex::new(r"ending\.rs:\d+:\d+")
+        .unwrap()
+        .replace(error, "[PLACE]");
+    assert_eq!(
+        place,
+        "function `panic-deep` panicked at rust/[PLACE]: three frames down\n  \
+         at ending::inner_frame\n     ending::middle_frame\n     ending::outer_frame\n     panic-deep\n"
+    );
+    let ran = Cli::new().run(&["run", "--json", &target]);
+    let json: serde_json::Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+    assert_eq!(json["error"]["code"], "trap");
+    assert!(
+        json["error"]["message"]
+            .as_str()
+            .unwrap()
+            .ends_with("three frames down")
     );
 }
 

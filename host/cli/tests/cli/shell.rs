@@ -76,7 +76,7 @@ fn mistakes_are_told_and_the_next_line_runs() {
         "error: `(4` does not end with its `)`",
         "error: `1` is no name",
         "error: `.hepl` is no command of the shell\nhint: did you mean `.help`?",
-        "error: function `divide` trapped",
+        "error: function `divide` panicked at ",
     ] {
         assert!(ran.stderr.contains(said), "{said}\n{}", ran.stderr);
     }
