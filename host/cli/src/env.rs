@@ -31,7 +31,7 @@ pub(crate) const ENVIRONMENT: Variable = Variable {
 /// Who is asking.
 pub(crate) const TOKEN: Variable = Variable {
     name: "LYDIAN_TOKEN",
-    help: "token sent to the node",
+    help: "token sent to the node, and asked for by `lydian up`",
 };
 /// What the command itself logs.
 pub(crate) const LOG: Variable = Variable {

@@ -14,6 +14,7 @@ mod exit;
 mod inputs;
 mod log;
 mod manifest;
+mod node_config;
 mod output;
 mod suggest;
 mod target;

@@ -59,7 +59,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::DiskFull { .. } => Some(
-                "free some space, or lower the cache budget: components compile again at each start",
+                "free some space, or keep less with `lydian up --artifact-cache`: components compile again at each start",
             ),
             Self::Io { .. } => {
                 Some("the data directory must be writable by the user that runs the node")

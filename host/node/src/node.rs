@@ -145,6 +145,10 @@ impl Node {
             .map_or_else(PoolOptions::default, PoolOptions::sized);
         engine.threads = options.sandbox_threads;
         engine.guest_sockets = options.guest_sockets;
+        let compile = &mut engine.compile;
+        compile.workers = options.compile_workers.unwrap_or(compile.workers);
+        compile.memory_bytes = options.compile_memory_bytes.unwrap_or(compile.memory_bytes);
+        compile.cache_bytes = options.artifact_cache_bytes.unwrap_or(compile.cache_bytes);
         engine.limits = options.limits;
         let core = Arc::new(Core::new(options, store, Engine::new(engine)?)?);
         let (health, health_service) = tonic_health::server::health_reporter();

@@ -72,6 +72,12 @@ pub struct Options {
     pub sandbox_threads: Option<usize>,
     /// Sockets and connections that all functions together have open; `None`: a quarter of the process's descriptors.
     pub guest_sockets: Option<usize>,
+    /// Components compiled at once; `None`: one per processor.
+    pub compile_workers: Option<usize>,
+    /// Memory of one compilation; `None`: what the machine can spare.
+    pub compile_memory_bytes: Option<u64>,
+    /// Compiled components kept on disk; `None`: the engine's own default.
+    pub artifact_cache_bytes: Option<u64>,
     /// Calls in line for a sandbox before others are refused.
     pub max_waiting: usize,
     /// How long one call waits in line.
@@ -126,6 +132,9 @@ impl Options {
             max_sandboxes: None,
             sandbox_threads: None,
             guest_sockets: None,
+            compile_workers: None,
+            compile_memory_bytes: None,
+            artifact_cache_bytes: None,
             max_waiting: DEFAULT_MAX_WAITING,
             max_wait: DEFAULT_MAX_WAIT,
             payload_budget_bytes: None,

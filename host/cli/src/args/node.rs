@@ -1,4 +1,7 @@
 //! `lydian up`, `lydian doctor`, `lydian completions`.
+//!
+//! Every option of `lydian up` is also a key of its `--config` file (`crate::node_config`), so each is an `Option`: what was
+//! not given on the command line may be in the file.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,21 +9,82 @@ use std::path::PathBuf;
 use clap::Args;
 use clap_complete::Shell;
 
+use super::limits::LimitArgs;
+use crate::units::{self, Bytes};
+
 /// Start a node on this machine
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Ctrl-C or SIGTERM: no new calls, those in flight finish or go back to the queue, then the node
-ends. A second Ctrl-C ends it at once.")]
+ends. A second Ctrl-C ends it at once.
+
+A config file is TOML: every option by its name without dashes in front, limits in `[limits]`.
+  listen = \"0.0.0.0:7070\"
+  token-file = \"/run/secrets/lydian\"
+  max-sandboxes = 2000
+  [limits]
+  memory = \"512MiB\"")]
 pub(crate) struct UpArgs {
-    /// Address and port to serve gRPC and HTTP on
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070", value_parser = parse_listen)]
-    pub(crate) listen: SocketAddr,
+    /// Read options from a TOML file; those on the command line go before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Address and port to serve gRPC and HTTP on [default: 127.0.0.1:7070]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_listen)]
+    pub(crate) listen: Option<SocketAddr>,
     /// Where components, artifacts and the catalog live [default: LYDIAN_HOME]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// How long calls in flight may take to finish on Ctrl-C
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::units::parse_duration)]
-    pub(crate) grace: std::time::Duration,
+    /// How long calls in flight may take to finish on Ctrl-C [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = units::parse_duration)]
+    pub(crate) grace: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    #[command(flatten)]
+    pub(crate) size: SizeArgs,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+}
+
+/// Who may use the node.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct AccessArgs {
+    /// Ask every caller for this token, of 16 characters or more [default: LYDIAN_TOKEN]
+    #[arg(long, value_name = "TOKEN", conflicts_with = "token_file")]
+    pub(crate) token: Option<String>,
+    /// Ask every caller for the token in this file, which other programs cannot see as they can a command line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Listen for other machines although nobody is asked for a token
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Answer on loopback to this host name too, `*.example.org` for all below one; can be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
+}
+
+/// How much of the machine the node takes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Size")]
+pub(crate) struct SizeArgs {
+    /// Sandboxes at once [default: as many as the machine carries]
+    #[arg(long, value_name = "COUNT", value_parser = units::parse_count)]
+    pub(crate) max_sandboxes: Option<u32>,
+    /// Client connections at once [default: half of `ulimit -n`]
+    #[arg(long, value_name = "COUNT", value_parser = units::parse_count)]
+    pub(crate) max_connections: Option<u32>,
+    /// Sockets of all functions together [default: a quarter of `ulimit -n`]
+    #[arg(long, value_name = "COUNT", value_parser = units::parse_count)]
+    pub(crate) guest_sockets: Option<u32>,
+    /// Compiled components kept on disk [default: 10GiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    pub(crate) artifact_cache: Option<Bytes>,
+    /// Components compiled at once [default: one per core]
+    #[arg(long, value_name = "COUNT", value_parser = units::parse_count)]
+    pub(crate) compile_workers: Option<u32>,
+    /// Memory of one compilation [default: 4GiB, less on a small machine]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    pub(crate) compile_memory: Option<Bytes>,
 }
 
 /// Check this machine and say what is missing and how to mend it

@@ -72,16 +72,22 @@ pub(super) async fn connect(ctx: &Ctx, place: Place, work: Work) -> Result<Clien
 pub(super) async fn running_node(ctx: &Ctx) -> Result<Option<Client>, CliError> {
     let client = match ctx.global.url.as_deref() {
         Some(EMBEDDED) => return Ok(None),
-        Some(url) => Client::connect(url).await?,
+        Some(url) => remote(url).await?,
         None => match local_node().await {
             Some(client) => client,
             None => return Ok(None),
         },
     };
-    Ok(Some(match env::read(&env::TOKEN) {
-        Some(token) => client.with_token(&token)?,
-        None => client,
-    }))
+    Ok(Some(client))
+}
+
+/// The node at `url`, told who is asking.
+async fn remote(url: &str) -> Result<Client, lydian_client::Error> {
+    let client = Client::connect(url).await?;
+    match env::read(&env::TOKEN) {
+        Some(token) => client.with_token(&token),
+        None => Ok(client),
+    }
 }
 
 /// The node of the data directory, else whichever listens where `lydian up` does by default.
@@ -104,8 +110,10 @@ async fn local_node() -> Option<Client> {
             continue;
         }
         // Something else may listen there: only a node counts.
-        if let Ok(client) = Client::connect(url).await
-            && let Ok(Ok(_)) = tokio::time::timeout(PROBE * 4, client.node_info()).await
+        if let Ok(client) = remote(url).await
+            && let Ok(answer) = tokio::time::timeout(PROBE * 4, client.node_info()).await
+            // One that asks for another token is a node too; a command must not go on without it as if there were none.
+            && matches!(answer, Ok(_) | Err(lydian_client::Error::NotAllowed(_)))
         {
             return Some(client);
         }

@@ -85,7 +85,9 @@ fn data_dir() -> Finding {
 
 /// Writes a page and removes it: permissions alone do not tell of full disks.
 fn write_probe(dir: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(dir)?;
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut private = std::fs::DirBuilder::new();
+    private.recursive(true).mode(0o700).create(dir)?;
     let probe = dir.join(format!(".doctor-{}", std::process::id()));
     let written = std::fs::write(&probe, [0; 4096]);
     let removed = std::fs::remove_file(&probe);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lydian_client::Client;
-use lydian_node::{Node, Options};
+use lydian_node::Node;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,24 +20,36 @@ use crate::args::node::UpArgs;
 use crate::env;
 use crate::exit::Exit;
 use crate::log;
+use crate::node_config;
 use crate::output::error::CliError;
 use crate::output::tree::Tree;
 use crate::units;
 
+/// Reached from this machine only.
+const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7070);
+/// Longer than most calls, shorter than the patience of whoever stops a node.
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+
 pub(super) async fn run(ctx: &Ctx, args: UpArgs) -> Result<Exit, CliError> {
     let started = Instant::now();
     log::start(ctx.output.err.is_enabled());
-    let data_dir = env::data_dir(args.data_dir)?;
+    let args = node_config::with_file(args)?;
+    let data_dir = env::data_dir(args.data_dir.clone())?;
+    let listen = args.listen.unwrap_or(DEFAULT_LISTEN);
+    let options = node_config::options(&args, listen, &data_dir)?;
+    let asks_for_token = options.token.is_some();
+    raise_open_files();
     // The port first: a node that cannot listen should not open the store of one that does.
-    let listener = TcpListener::bind(args.listen)
+    let listener = TcpListener::bind(listen)
         .await
-        .map_err(|error| cannot_listen(args.listen, &error))?;
+        .map_err(|error| cannot_listen(listen, &error))?;
     let address = listener
         .local_addr()
-        .map_err(|error| cannot_listen(args.listen, &error))?;
+        .map_err(|error| cannot_listen(listen, &error))?;
     // Before anything is served: a signal must not find the default handler, which kills.
     let mut stop = Stop::new()?;
-    let node = Node::start(Options::new(&data_dir))
+    let node = Node::start(options)
         .await
         .map_err(|error| cannot_start(&data_dir, &error))?;
     let _named = NodeFile::write(&data_dir, address);
@@ -46,6 +58,11 @@ pub(super) async fn run(ctx: &Ctx, args: UpArgs) -> Result<Exit, CliError> {
         async move { node.serve_on(listener).await }
     });
     tell_ready(ctx, &node, address, &data_dir, started).await?;
+    if !address.ip().is_loopback() && !asks_for_token {
+        ctx.output.note(&format!(
+            "everybody who reaches `{address}` can run code here: nobody is asked for a token"
+        ));
+    }
     tokio::select! {
         () = stop.asked() => {}
         served = &mut serving => {
@@ -57,7 +74,19 @@ pub(super) async fn run(ctx: &Ctx, args: UpArgs) -> Result<Exit, CliError> {
             return Err(CliError::failed("not-serving", format!("`{address}` is not served any more: {why}")));
         }
     }
-    drain(ctx, &node, &mut stop, args.grace).await
+    drain(ctx, &node, &mut stop, args.grace.unwrap_or(DEFAULT_GRACE)).await
+}
+
+/// The soft limit on descriptors is low for programs that use `select`; this one does not. What it is sized by comes next.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    // With the lower one a node is smaller, and its checks say so.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// Ctrl-C or SIGTERM.
@@ -127,11 +156,6 @@ async fn tell_ready(
         });
         // One line, also on a terminal: whoever starts a node reads lines.
         return ctx.output.print(&format!("{ready}\n"));
-    }
-    if !address.ip().is_loopback() {
-        ctx.output.note(&format!(
-            "everybody who reaches `{address}` can run code here; there are no tokens yet"
-        ));
     }
     let style = ctx.output.err;
     let took = units::duration(started.elapsed());

@@ -15,4 +15,5 @@ mod run;
 mod serve;
 mod shell;
 mod support;
+mod up;
 mod usage;

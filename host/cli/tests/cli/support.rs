@@ -208,7 +208,13 @@ pub(crate) struct NodeProcess {
 impl NodeProcess {
     /// Starts a node on `cli`'s data directory and waits until it answers.
     pub(crate) fn start(cli: &Cli) -> Self {
-        let mut command = cli.command(&["up", "--listen", "127.0.0.1:0", "--json"]);
+        Self::with(cli, &["--listen", "127.0.0.1:0"])
+    }
+
+    /// The same with options.
+    pub(crate) fn with(cli: &Cli, options: &[&str]) -> Self {
+        let mut command = cli.command(&["up", "--json"]);
+        command.args(options);
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
