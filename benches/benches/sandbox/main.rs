@@ -5,12 +5,12 @@
 //!
 //! | group | bar |
 //! | --- | --- |
-//! | `fresh` | at most 1.25 x `baseline_fresh` |
+//! | `fresh` | at most 1.25 x `baseline_fresh`; `lean_fresh` is wasmtime without support for async |
 //! | `echo/bytes`, `echo/floats` | at most 2 x `baseline_echo`, a typed call |
 //! | `mix` | at least 10 x faster than `baseline_mix`, the dynamic path |
 //! | `compute` | at most 10 % over `baseline_compute`, which has no limits |
 //!
-//! `cargo bench -p lydian-benches --bench sandbox`
+//! `cargo xtask bench sandbox`
 
 #![allow(
     clippy::multiple_bound_locations,

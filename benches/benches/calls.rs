@@ -7,7 +7,7 @@
 //! | `Calls.Map` of 100,000 trivial inputs | the engine's own rate, all processors, no network |
 //!
 //! Covered: client, network, node, sandbox. Not covered: compiling, deploying.
-//! `cargo bench -p lydian-node --bench calls [-- invoke|apps|map]`
+//! `cargo xtask bench calls [invoke|apps|map]`
 
 use bytes::Bytes;
 use futures::StreamExt;
