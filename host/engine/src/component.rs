@@ -171,6 +171,11 @@ impl Function {
         self.export().streams
     }
 
+    /// What its component exports and imports.
+    pub fn interface(&self) -> &Interface {
+        &self.component.interface
+    }
+
     /// Whether it can call other functions: its component imports `lydian:calls`.
     pub fn makes_calls(&self) -> bool {
         self.component.calls
@@ -227,7 +232,8 @@ impl Function {
         &self.component.exports[self.index]
     }
 
-    pub(crate) fn prepared(&self) -> Prepared {
+    /// How its component came to be ready for whoever looked it up.
+    pub fn prepared(&self) -> Prepared {
         self.prepared
     }
 }

@@ -253,7 +253,8 @@ pub(crate) struct Admitted {
     pub(crate) queued: Duration,
     engine: Engine,
     counters: Arc<Counters>,
-    _running: Running,
+    /// Keeps the clock ticking; none while the sandbox rests.
+    running: Option<Running>,
     _slots: OwnedSemaphorePermit,
     _payload: Option<OwnedSemaphorePermit>,
 }
@@ -272,10 +273,23 @@ impl Admitted {
             queued,
             engine: engine.clone(),
             counters,
-            _running: engine.0.ticker.running(),
+            running: Some(engine.0.ticker.running()),
             _slots: slots,
             _payload: payload,
         }
+    }
+}
+
+impl Admitted {
+    /// Lets the clock stop: nothing runs in the sandbox until it is woken.
+    pub(crate) fn rest(&mut self) {
+        self.running = None;
+    }
+
+    /// Something runs again.
+    pub(crate) fn wake(&mut self, engine: &Engine) {
+        self.running = Some(engine.0.ticker.running());
+        self.counters.calls.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -24,7 +24,7 @@ const DEFAULT_OUTPUT_BYTES: u64 = 16 << 20;
 const DEFAULT_OUTPUT_BYTES_PER_SECOND: u64 = 4 << 20;
 
 /// What one call may use. A field of zero is not set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Wall time, from the taken slot to the dropped sandbox. Ends in [`FailureKind::Timeout`](crate::FailureKind::Timeout).

@@ -66,6 +66,18 @@ impl OutputSink {
     }
 }
 
+impl OutputSink {
+    fn send(&self, stream: OutputStream, text: String, truncated: bool) {
+        if let Some(sink) = &self.0 {
+            sink(OutputChunk {
+                stream,
+                data: text.into(),
+                truncated,
+            });
+        }
+    }
+}
+
 impl fmt::Debug for OutputSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() {
@@ -90,11 +102,11 @@ impl OutputBuffer {
 
 /// Both outputs of one sandbox.
 pub(crate) struct Output {
-    sink: OutputSink,
     state: Mutex<State>,
 }
 
 struct State {
+    sink: OutputSink,
     meter: Meter,
     stdout: Escaper,
     stderr: Escaper,
@@ -123,14 +135,22 @@ impl Output {
             refilled: None,
         };
         Output {
-            sink,
             state: Mutex::new(State {
+                sink,
                 meter,
                 stdout: Escaper::default(),
                 stderr: Escaper::default(),
                 refused: false,
             }),
         }
+    }
+
+    /// Begins the output of another call of the same sandbox: it goes to `sink` and counts anew.
+    pub(crate) fn renew(&self, sink: OutputSink) {
+        let mut state = self.state.lock();
+        state.sink = sink;
+        state.meter.written = 0;
+        state.refused = false;
     }
 
     /// How much may be written now.
@@ -147,7 +167,7 @@ impl Output {
             Room::Never => {
                 if !bytes.is_empty() && !state.refused {
                     state.refused = true;
-                    self.send(stream, String::new(), true);
+                    state.sink.send(stream, String::new(), true);
                 }
                 return None;
             }
@@ -159,7 +179,7 @@ impl Output {
         };
         let text = escaper.escape(&bytes[..count]);
         if !text.is_empty() {
-            self.send(stream, text, false);
+            state.sink.send(stream, text, false);
         }
         Some(count)
     }
@@ -172,7 +192,7 @@ impl Output {
             (OutputStream::Stderr, state.stderr.finish()),
         ] {
             if !rest.is_empty() {
-                self.send(stream, rest, false);
+                state.sink.send(stream, rest, false);
             }
         }
     }
@@ -183,16 +203,6 @@ impl Output {
 
     pub(crate) fn refused(&self) -> bool {
         self.state.lock().refused
-    }
-
-    fn send(&self, stream: OutputStream, text: String, truncated: bool) {
-        if let Some(sink) = &self.sink.0 {
-            sink(OutputChunk {
-                stream,
-                data: text.into(),
-                truncated,
-            });
-        }
     }
 }
 

@@ -105,6 +105,11 @@ impl Ctx {
         self.memory.used = self.memory.used.saturating_sub(bytes as u64);
     }
 
+    /// Memories, tables and host bytes now.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory.used
+    }
+
     pub(crate) fn peak_memory_bytes(&self) -> u64 {
         self.memory.peak
     }

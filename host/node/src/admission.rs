@@ -17,8 +17,8 @@ use crate::error::Error;
 use parking_lot::Mutex;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
@@ -73,7 +73,12 @@ struct Inner {
     waiting: AtomicUsize,
     /// Told whenever the last slot comes back.
     idle: Notify,
+    /// Told whenever a call begins to wait.
+    on_wait: OnceLock<OnWait>,
 }
+
+/// Makes room for a call that waits for a place in the pool of concurrent components, or in the other.
+type OnWait = Arc<dyn Fn(bool) + Send + Sync>;
 
 #[derive(Default)]
 struct Lines {
@@ -81,6 +86,8 @@ struct Lines {
     /// Of `taken`, what calls hold that can make calls, by their depth.
     callers: [usize; MAX_DEPTH as usize + 1],
     waiting: usize,
+    /// Of `waiting`, calls that gave up and were not yet passed by; about, as some may have been.
+    gone: usize,
     draining: bool,
     by_tenant: HashMap<Tenant, Line>,
     /// Tenants with someone in line, next to be served first.
@@ -136,6 +143,14 @@ impl Pools {
         self.of(slot.need.concurrent).pass(slot).await
     }
 
+    /// Calls `make_room` whenever a call has begun to wait, and tells it in which pool.
+    pub(crate) fn on_wait(&self, make_room: impl Fn(bool) + Send + Sync + 'static) {
+        let make_room: OnWait = Arc::new(make_room);
+        // Only the first one counts, and there is one.
+        let _ = self.plain.0.on_wait.set(make_room.clone());
+        let _ = self.concurrent.0.on_wait.set(make_room);
+    }
+
     /// See [`Admission::drain`].
     pub(crate) fn drain(&self) {
         self.plain.drain();
@@ -171,6 +186,7 @@ impl Admission {
             lines: Mutex::default(),
             waiting: AtomicUsize::new(0),
             idle: Notify::new(),
+            on_wait: OnceLock::new(),
         }))
     }
 
@@ -190,7 +206,16 @@ impl Admission {
         };
         let turn = match self.enter(need)? {
             Entered::Free(slot) => return Ok(slot),
-            Entered::InLine(turn) => turn,
+            Entered::InLine(turn) => {
+                if let Some(on_wait) = self.0.on_wait.get() {
+                    on_wait(self.0.concurrent);
+                }
+                turn
+            }
+        };
+        let mut in_line = InLine {
+            admission: self,
+            served: false,
         };
         let since = Instant::now();
         let turn = match need.nested {
@@ -200,10 +225,14 @@ impl Admission {
         };
         match turn {
             Ok(Ok(mut slot)) => {
+                in_line.served = true;
                 slot.queued = since.elapsed();
                 Ok(slot)
             }
-            Ok(Err(_)) => Err(Error::Draining),
+            Ok(Err(_)) => {
+                in_line.served = true;
+                Err(Error::Draining)
+            }
             Err(_) => Err(Error::NoSandbox {
                 waited: self.0.max_wait,
                 max: self.0.max,
@@ -231,7 +260,9 @@ impl Admission {
             line.retain(|(_, _, nested, _), _| *nested);
         }
         lines.tidy();
-        self.0.waiting.store(lines.waiting, Ordering::Relaxed);
+        self.0
+            .waiting
+            .store(lines.still_waiting(), Ordering::Relaxed);
     }
 
     pub(crate) fn draining(&self) -> bool {
@@ -252,6 +283,11 @@ impl Admission {
     /// Slots taken now.
     pub(crate) fn taken(&self) -> usize {
         self.0.lines.lock().taken
+    }
+
+    /// Calls in line.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed)
     }
 
     /// Slots there are.
@@ -284,7 +320,9 @@ impl Admission {
             lines.turn.push_back(need.tenant);
         }
         lines.waiting += 1;
-        self.0.waiting.store(lines.waiting, Ordering::Relaxed);
+        self.0
+            .waiting
+            .store(lines.still_waiting(), Ordering::Relaxed);
         Ok(Entered::InLine(turn))
     }
 
@@ -308,6 +346,8 @@ impl Admission {
             if let Err(mut slot) = next.send(self.granted(need)) {
                 slot.admission = None;
                 freed = Some(need);
+                let mut lines = self.0.lines.lock();
+                lines.gone = lines.gone.saturating_sub(1);
             }
         }
     }
@@ -320,11 +360,32 @@ impl Admission {
         }
         let next = lines.pop(self);
         if next.is_some() {
-            self.0.waiting.store(lines.waiting, Ordering::Relaxed);
+            self.0
+                .waiting
+                .store(lines.still_waiting(), Ordering::Relaxed);
         } else if lines.taken == 0 {
             self.0.idle.notify_waiters();
         }
         next
+    }
+}
+
+/// A call in line. One that goes unserved is not waited for any more; who would serve it passes it by.
+struct InLine<'a> {
+    admission: &'a Admission,
+    served: bool,
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        if !self.served {
+            let inner = &self.admission.0;
+            let mut lines = inner.lines.lock();
+            lines.gone += 1;
+            inner
+                .waiting
+                .store(lines.still_waiting(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -440,6 +501,11 @@ impl Lines {
         self.turn.retain(|tenant| by_tenant.contains_key(tenant));
         let lines = by_tenant.values().flat_map(Line::values);
         self.waiting = lines.map(VecDeque::len).sum();
+        self.gone = 0;
+    }
+
+    fn still_waiting(&self) -> usize {
+        self.waiting.saturating_sub(self.gone)
     }
 }
 
@@ -456,6 +522,32 @@ fn need_of(
         concurrent,
         calls,
         nested,
+    }
+}
+
+impl Slot {
+    pub(crate) fn need(&self) -> Need {
+        self.need
+    }
+
+    /// Counts the slot for another call of the same sandbox; `false`, and nothing changes, when that one would have to
+    /// wait for it.
+    pub(crate) fn reuse(&mut self, need: Need) -> bool {
+        let Some(admission) = &self.admission else {
+            return false;
+        };
+        let need = Need {
+            sandboxes: self.need.sandboxes,
+            ..need
+        };
+        let mut lines = admission.0.lines.lock();
+        lines.give_back(self.need);
+        let fits = lines.fits(need, admission);
+        if fits {
+            self.need = need;
+        }
+        lines.take(self.need);
+        fits
     }
 }
 

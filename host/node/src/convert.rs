@@ -74,7 +74,9 @@ pub(crate) fn start_reason(start: v1::usage::Start) -> &'static str {
     match start {
         v1::usage::Start::Unspecified => "it took no sandbox",
         v1::usage::Start::Fresh => "fresh: the component was ready in memory",
-        v1::usage::Start::Warm => "warm: the sandbox had served a call of the same session before",
+        v1::usage::Start::Warm => {
+            "warm: the sandbox had served a call of the same session or class before"
+        }
         v1::usage::Start::ColdLoad => {
             "cold: the component's artifact was mapped from disk for this call"
         }

@@ -9,13 +9,15 @@ use crate::calls::spawn::Spawner;
 use crate::checks;
 use crate::clock::now_ms;
 use crate::ephemeral::Ephemerals;
+use crate::manifest::Manifest;
 use crate::node::StartError;
 use crate::options::Options;
 use crate::resolve::Resolver;
 use crate::serve::connections::Connections;
+use crate::warm::Warm;
 use lru::LruCache;
 use lydian_engine::{Check, Engine};
-use lydian_store::{LiveSet, Store};
+use lydian_store::{LiveSet, Store, Version};
 use lydian_value::Digest;
 use parking_lot::Mutex;
 use std::num::NonZeroUsize;
@@ -35,6 +37,7 @@ pub(crate) struct Core {
     pub(crate) resolver: Resolver,
     pub(crate) ephemerals: Ephemerals,
     pub(crate) admission: Pools,
+    pub(crate) warm: Warm,
     pub(crate) budget: ByteBudget,
     pub(crate) recent: Recent,
     pub(crate) ids: CallIds,
@@ -60,6 +63,7 @@ impl Core {
             sandboxes: stats.concurrent_max,
             ..plain
         };
+        let admission = Pools::new(plain, concurrent);
         let ephemerals = Ephemerals::default();
         Ok(Self {
             resolver: Resolver::new(
@@ -69,7 +73,8 @@ impl Core {
                 options.app_log_bytes,
             ),
             ephemerals,
-            admission: Pools::new(plain, concurrent),
+            warm: Warm::new(engine.clone(), admission.clone()),
+            admission,
             budget: ByteBudget::new(options.payload_budget(), budget::MAX_WAIT),
             recent: Recent::new(options.kept_calls, options.kept_log_bytes),
             ids: CallIds::new().map_err(|_| StartError::Random)?,
@@ -87,8 +92,14 @@ impl Core {
         })
     }
 
-    /// How many functions a stored component exports; 0 when it cannot be read. Compiles nothing.
-    pub(crate) async fn functions_of(&self, digest: Digest) -> u32 {
+    /// How many functions of a version can be called; 0 when it cannot be read. Compiles nothing.
+    pub(crate) async fn functions_of(&self, version: &Version) -> u32 {
+        let exported = self.exports_of(version.component).await;
+        let hidden = Manifest::parse(&version.manifest).map_or(0, |manifest| manifest.hidden());
+        exported.saturating_sub(hidden)
+    }
+
+    async fn exports_of(&self, digest: Digest) -> u32 {
         if let Some(count) = self.function_counts.lock().get(&digest) {
             return *count;
         }

@@ -68,6 +68,7 @@ impl Core {
         if request.dry_run {
             return Ok(response);
         }
+        let deployed_app = request.app.clone();
         let version = NewVersion {
             environment: environment.to_owned(),
             app: request.app,
@@ -79,6 +80,9 @@ impl Core {
         };
         let if_version = Some(request.if_version).filter(|version| *version != 0);
         let deployed = self.store.catalog().deploy(version, if_version).await?;
+        let app = deployed_app.as_str();
+        self.warm
+            .retire_old(environment, app, Some(deployed.version.number));
         response.version = deployed.version.number;
         response.unchanged = deployed.unchanged;
         Ok(response)
@@ -123,6 +127,9 @@ impl Core {
         let deployed = catalog
             .rollback(environment, &request.app, Some(to), client)
             .await?;
+        let current = deployed.version.number;
+        self.warm
+            .retire_old(environment, &request.app, Some(current));
         Ok(v1::DeployResponse {
             version: deployed.version.number,
             unchanged: deployed.unchanged,
@@ -240,9 +247,20 @@ pub(crate) fn functions(
         type_json: serde_json::to_vec(function).unwrap_or_default().into(),
         limits: Some(convert::limits(&manifest.limits(&function.name).or(node))),
         grants: grants(&manifest.grants(&function.name)),
-        class: String::new(),
+        class: manifest
+            .class_of(&function.name)
+            .map_or_else(String::new, |class| class.name.clone()),
     };
-    interface.functions.iter().map(one).collect()
+    callable(interface, manifest).map(one).collect()
+}
+
+/// Without what only the platform calls.
+fn callable<'a>(
+    interface: &'a Interface,
+    manifest: &'a Manifest,
+) -> impl Iterator<Item = &'a FuncType> {
+    let functions = interface.functions.iter();
+    functions.filter(|function| manifest.is_callable(&function.name))
 }
 
 /// Grants as text. Values of environment variables stay with the manifest: a listing is not the place for them.
@@ -268,7 +286,7 @@ impl Described {
                 manifest.grants(name),
             )
         };
-        Self(interface.functions.iter().map(one).collect())
+        Self(callable(interface, manifest).map(one).collect())
     }
 
     fn get(&self, name: &str) -> Option<&(String, String, Limits, Grants)> {

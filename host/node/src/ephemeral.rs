@@ -295,6 +295,7 @@ impl Core {
         let running = self.resolver.live(app).running.load(Ordering::Relaxed);
         if self.ephemerals.remove(&app.name).is_some() {
             self.resolver.forget(app);
+            self.warm.retire_old(&app.environment, &app.name, None);
             tracing::info!(
                 environment = app.environment,
                 app = app.name,
@@ -391,7 +392,12 @@ impl Open {
         if !unchanged {
             let next = version(&candidate, &self.client);
             match self.core.ephemerals.replace(&before.name, next) {
-                Some(app) => self.app = app,
+                Some(app) => {
+                    let current = Some(app.current.number);
+                    let warm = &self.core.warm;
+                    warm.retire_old(&app.environment, &app.name, current);
+                    self.app = app;
+                }
                 None => {
                     return refused(Error::invalid(
                         "code",

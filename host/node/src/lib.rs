@@ -27,6 +27,7 @@ mod options;
 mod prepare;
 mod resolve;
 mod serve;
+mod warm;
 
 pub use error::Error;
 pub use lydian_engine::{Limits, WASMTIME_VERSION};

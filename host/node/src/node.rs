@@ -225,6 +225,7 @@ impl Node {
             .await;
         core.admission.drain();
         core.spawner.stop();
+        core.warm.close();
         // Past the grace nobody is waited for.
         let _ = tokio::time::timeout(grace, core.admission.idle()).await;
         for call in core.recent.running() {

@@ -14,13 +14,14 @@ use crate::admission::Tenant;
 use crate::calls::log::LogRing;
 use crate::ephemeral::{Ephemerals, is_ephemeral};
 use crate::error::{Error, known_names};
-use crate::manifest::Manifest;
+use crate::manifest::{Class, Manifest};
 use crate::prepare;
+use crate::warm::Terms;
 use lru::LruCache;
 use lydian_api::v1::{AppRef, Target, target};
 use lydian_engine::{Component, Engine, Function, Grants, Limits, Start};
 use lydian_store::{App, AppState, DEFAULT_ENVIRONMENT, Store, Version};
-use lydian_value::{Digest, FuncType};
+use lydian_value::{Digest, FuncType, Interface};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -75,6 +76,7 @@ pub(crate) struct Ready {
     pub(crate) place: Place,
     pub(crate) digest: Digest,
     pub(crate) manifest: Arc<Manifest>,
+    classes: Arc<[Arc<Terms>]>,
     known: RwLock<Known>,
     tenant: Tenant,
     live: Arc<Live>,
@@ -110,7 +112,10 @@ pub(crate) struct Resolved {
     pub(crate) fan_out: u64,
     pub(crate) tenant: Tenant,
     pub(crate) live: Arc<Live>,
+    /// The class it is a method of.
+    pub(crate) class: Option<Arc<Terms>>,
     manifest: Arc<Manifest>,
+    classes: Arc<[Arc<Terms>]>,
     /// Weak, for it remembers this; gone when the version is not current any more.
     ready: Weak<Ready>,
     /// How the component came to be ready for whoever resolved this.
@@ -179,9 +184,10 @@ impl Resolver {
         if let Some(known) = ready.known.read().functions.get(name) {
             return Ok(known.clone());
         }
+        let full_name = ready.name_of(of.function.interface(), name)?;
         let function = of
             .function
-            .sibling(name)
+            .sibling(&full_name)
             .map_err(|error| no_function(&of.place, of.digest, error))?;
         let resolved = Arc::new(ready.resolved(function, Start::Fresh));
         let mut known = ready.known.write();
@@ -332,6 +338,7 @@ impl Resolver {
             place,
             digest,
             manifest: Arc::default(),
+            classes: Arc::default(),
             known: RwLock::default(),
             tenant,
             live: self.0.bare.clone(),
@@ -370,14 +377,19 @@ impl Resolver {
     }
 
     fn version(&self, app: &App, version: &Version, live: Arc<Live>) -> Result<Arc<Ready>, Error> {
+        let place = Place {
+            environment: app.environment.clone(),
+            app: app.name.clone(),
+            version: version.number,
+        };
+        let manifest = Manifest::parse(&version.manifest)?;
+        let terms =
+            |class: &Class| Arc::new(Terms::new(place.clone(), class.clone(), live.clone()));
         Ok(Arc::new(Ready {
-            place: Place {
-                environment: app.environment.clone(),
-                app: app.name.clone(),
-                version: version.number,
-            },
+            classes: manifest.classes().iter().map(terms).collect(),
+            place,
             digest: version.component,
-            manifest: Arc::new(Manifest::parse(&version.manifest)?),
+            manifest: Arc::new(manifest),
             known: RwLock::default(),
             tenant: Tenant(self.0.hasher.hash_one((&app.environment, &app.name))),
             live,
@@ -437,8 +449,9 @@ impl Ready {
                 return Ok(resolved.clone());
             }
         }
+        let full_name = self.name_of(component.interface(), name)?;
         let function = component
-            .function(name)
+            .function(&full_name)
             .map_err(|error| no_function(&self.place, self.digest, error))?;
         let start = component.prepared().start;
         let resolved = Arc::new(self.resolved(function, start));
@@ -447,6 +460,34 @@ impl Ready {
             self.known.write().remember(component, name, &resolved);
         }
         Ok(resolved)
+    }
+
+    /// The whole name of a function that callers may call. Those of a class's life are as if they were not there.
+    fn name_of(&self, all: &Interface, name: &str) -> Result<String, Error> {
+        let found = match self.is_callable(all, name) {
+            // The common case, without a copy of the interface.
+            Some(true) => return Ok(name.to_owned()),
+            Some(false) | None => {
+                let mut functions = all.functions.clone();
+                functions.retain(|function| self.is_callable(all, &function.name) == Some(true));
+                let interface = Interface {
+                    functions,
+                    ..Interface::default()
+                };
+                interface.function(name).map(|found| found.name.clone())
+            }
+        };
+        found.map_err(|error| Error::FunctionNotFound {
+            of: described(&self.place, self.digest),
+            error,
+        })
+    }
+
+    /// Whether callers may call the function of this whole name; none when there is none.
+    fn is_callable(&self, all: &Interface, name: &str) -> Option<bool> {
+        let mut functions = all.functions.iter();
+        functions.find(|function| function.name == name)?;
+        Some(self.manifest.is_callable(name))
     }
 
     fn resolved(self: &Arc<Self>, function: Function, start: Start) -> Resolved {
@@ -459,7 +500,12 @@ impl Ready {
             digest: self.digest,
             tenant: self.tenant,
             live: self.live.clone(),
+            class: self.manifest.class_of(name).and_then(|class| {
+                let mut classes = self.classes.iter();
+                classes.find(|terms| terms.name() == class.name).cloned()
+            }),
             manifest: self.manifest.clone(),
+            classes: self.classes.clone(),
             ready: Arc::downgrade(self),
             start,
             function,
@@ -475,6 +521,7 @@ impl Resolved {
                 place: self.place.clone(),
                 digest: self.digest,
                 manifest: self.manifest.clone(),
+                classes: self.classes.clone(),
                 known: RwLock::default(),
                 tenant: self.tenant,
                 live: self.live.clone(),

@@ -8,6 +8,7 @@
 )]
 
 mod calls;
+mod classes;
 mod examples;
 mod hostile;
 mod support;

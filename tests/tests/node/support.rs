@@ -17,8 +17,7 @@ pub(crate) const SHORT: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct TestNode {
-    /// Held so that it outlives the calls.
-    _node: Node,
+    node: Node,
     pub(crate) client: Client,
     /// Removed when the node is.
     _data: TempDir,
@@ -62,9 +61,18 @@ impl TestNode {
         tokio::spawn(async move { serving.serve().await });
         let client = Client::connect(&format!("http://{address}")).await.unwrap();
         Self {
-            _node: node,
+            node,
             client,
             _data: data,
+        }
+    }
+
+    /// Stops the node in order. Without its port it still answers what is known, in process.
+    pub(crate) async fn shut_down(self) -> Self {
+        self.node.shutdown(PATIENCE).await;
+        Self {
+            client: Client::from_service(self.node.routes()),
+            ..self
         }
     }
 

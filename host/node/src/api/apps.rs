@@ -6,6 +6,7 @@ use crate::core::Core;
 use crate::deploy;
 use crate::ephemeral::is_ephemeral;
 use crate::error::Error;
+use crate::manifest::Class;
 use crate::prepare;
 use crate::resolve::{digest_of, environment};
 use bytes::Bytes;
@@ -14,9 +15,10 @@ use lydian_api::v1::apps_server::Apps;
 use lydian_api::v1::describe_request::Of;
 use lydian_api::v1::{self, app};
 use lydian_store::{App, AppState, Version};
-use lydian_value::Digest;
+use lydian_value::{Digest, Interface};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -111,6 +113,7 @@ impl Apps for AppsService {
             .stop(environment, &request.app)
             .await
             .map_err(Error::from)?;
+        self.0.warm.retire_old(environment, &request.app, None);
         Ok(Response::new(v1::StopResponse {
             calls_running: live.running.load(Ordering::Relaxed),
         }))
@@ -219,7 +222,11 @@ impl AppsService {
             wit: interface.wit.clone(),
             manifest: manifest.clone(),
             component_bytes: size,
-            classes: Vec::new(),
+            classes: parsed
+                .classes()
+                .iter()
+                .map(|class| described(class, interface))
+                .collect(),
             mounts: Vec::new(),
             entrypoints: Vec::new(),
         })
@@ -237,11 +244,25 @@ impl AppsService {
             version: app.current.number,
             component: Bytes::copy_from_slice(app.current.component.as_bytes()),
             deployed_at_ms: app.current.deployed_at_ms,
-            functions: self.0.functions_of(app.current.component).await,
+            functions: self.0.functions_of(&app.current).await,
             ephemeral: is_ephemeral(&app.name),
             detached: self.0.ephemerals.is_detached(&app.name),
             calls_running: self.0.resolver.live(app).running.load(Ordering::Relaxed),
         }
+    }
+}
+
+fn described(class: &Class, interface: &Interface) -> v1::Class {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    v1::Class {
+        name: class.name.clone(),
+        methods: class.methods(interface).map(str::to_owned).collect(),
+        docs: class.docs().to_owned(),
+        enter: class.enter.clone().unwrap_or_default(),
+        exit: class.exit.clone().unwrap_or_default(),
+        max_idle_ms: millis(class.max_idle),
+        max_calls: class.max_calls,
+        max_age_ms: class.max_age.map_or(0, millis),
     }
 }
 

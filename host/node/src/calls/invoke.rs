@@ -5,6 +5,7 @@ use crate::admission::Slot;
 use crate::calls::nested::Nested;
 use crate::calls::nested::lineage::Lineage;
 use crate::calls::record::{Call, Kind, NewCall};
+use crate::calls::seat::Seat;
 use crate::convert;
 use crate::core::Core;
 use crate::error::Error;
@@ -50,12 +51,10 @@ impl Core {
         let printed = request.want_output.then(Captured::default);
         let outcome = match checked.refusal(&args, request.depth) {
             Some(failure) => running.refused(failure),
-            None => match running.slot().await? {
-                Ok(slot) => {
+            None => match running.seat().await? {
+                Ok(seat) => {
                     let sink = running.sink(printed.clone());
-                    let call = self.engine.invoke(running.invocation(args, sink));
-                    let outcome = call.instrument(running.span()).await;
-                    running.ended(outcome, slot)
+                    running.run(seat, args, sink).await
                 }
                 Err(failure) => running.refused(failure),
             },
@@ -178,6 +177,18 @@ impl Checked {
 }
 
 impl Running {
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Runs the call where it has its place, and records how it ended.
+    pub(crate) async fn run(&self, seat: Seat, args: Bytes, sink: OutputSink) -> Outcome {
+        let invocation = self.invocation(args, sink);
+        let call = self.core.run_in(seat, &self.call, invocation);
+        let outcome = call.instrument(self.span()).await;
+        self.ended(outcome)
+    }
+
     /// Waits for a sandbox; a call that is cancelled in line fails without one.
     pub(crate) async fn slot(&self) -> Result<Result<Slot, Failure>, Error> {
         tokio::select! {
@@ -224,10 +235,8 @@ impl Running {
         })
     }
 
-    /// Records how the call ended, and gives its slot on.
-    pub(crate) fn ended(&self, mut outcome: Outcome, slot: Slot) -> Outcome {
-        outcome.usage.queue += slot.queued;
-        drop(slot);
+    /// Records how the call ended.
+    pub(crate) fn ended(&self, mut outcome: Outcome) -> Outcome {
         if let Err(failure) = &mut outcome.result
             && failure.kind == FailureKind::Cancelled
             && self.call.is_interrupted()

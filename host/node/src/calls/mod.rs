@@ -6,6 +6,7 @@
 //! | [`run`] | the same with what happens on the way |
 //! | [`map`] | many inputs over one stream |
 //! | [`nested`] | calls that functions make |
+//! | [`seat`] | where a call runs: a sandbox of its own, or a kept one |
 //! | [`session`] | several calls in one sandbox |
 //! | [`spawn`] | durable calls |
 //! | [`query`] | asking about calls, and cancelling them |
@@ -22,5 +23,6 @@ pub(crate) mod query;
 pub(crate) mod recent;
 pub(crate) mod record;
 pub(crate) mod run;
+pub(crate) mod seat;
 pub(crate) mod session;
 pub(crate) mod spawn;

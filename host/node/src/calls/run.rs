@@ -1,10 +1,10 @@
 //! One call with what happens on the way: its start, its output, the items of its streams.
 
-use crate::admission::Slot;
 use crate::calls::invoke::Running;
 use crate::calls::log::Follower;
 use crate::calls::nested::lineage::Lineage;
 use crate::calls::record::Kind;
+use crate::calls::seat::Seat;
 use crate::convert;
 use crate::core::Core;
 use crate::error::Error;
@@ -42,8 +42,8 @@ impl Core {
             teller.refuse(running.refused(failure));
             return Ok(reader);
         }
-        let slot = match running.slot().await? {
-            Ok(slot) => slot,
+        let seat = match running.seat().await? {
+            Ok(seat) => seat,
             Err(failure) => {
                 teller.refuse(running.refused(failure));
                 return Ok(reader);
@@ -52,7 +52,7 @@ impl Core {
         let sink = running.sink(None);
         let invocation = running.invocation(args, sink);
         let span = running.span();
-        tokio::spawn(tell(self.clone(), running, invocation, slot, teller).instrument(span));
+        tokio::spawn(tell(self.clone(), running, invocation, seat, teller).instrument(span));
         Ok(reader)
     }
 }
@@ -62,7 +62,7 @@ async fn tell(
     core: Arc<Core>,
     running: Running,
     invocation: Invocation,
-    slot: Slot,
+    seat: Seat,
     mut teller: Teller,
 ) {
     let call = running.call.id.to_string();
@@ -74,11 +74,26 @@ async fn tell(
     {
         return;
     }
-    let Ok(Run { outcome, items }) = teller.while_running(core.engine.run(invocation)).await else {
+    let slot = match seat {
+        // Kept instances give no streams.
+        seat if running.call.target.class.is_some() || !invocation.function.has_streams() => {
+            let run = core.run_in(seat, &running.call, invocation);
+            if let Ok(outcome) = teller.while_running(run).await {
+                let _ = teller.last(running.ended(outcome)).await;
+            }
+            return;
+        }
+        Seat::Kept(_) => return,
+        Seat::Fresh(slot) => slot,
+    };
+    let Ok(Run { mut outcome, items }) = teller.while_running(core.engine.run(invocation)).await
+    else {
         return;
     };
+    outcome.usage.queue += slot.queued;
     let Some(items) = items else {
-        let outcome = running.ended(outcome, slot);
+        drop(slot);
+        let outcome = running.ended(outcome);
         let _ = teller.last(outcome).await;
         return;
     };
@@ -97,7 +112,8 @@ async fn tell(
             queue: usage.queue,
             ..total
         };
-        running.ended(Outcome { result, usage }, slot);
+        drop(slot);
+        running.ended(Outcome { result, usage });
     }
 }
 
@@ -117,7 +133,7 @@ impl Teller {
     }
 
     /// Sends output as it comes until `run` is done.
-    async fn while_running(&mut self, run: impl Future<Output = Run>) -> Result<Run, Gone> {
+    async fn while_running<T>(&mut self, run: impl Future<Output = T>) -> Result<T, Gone> {
         let mut run = std::pin::pin!(run);
         loop {
             let chunks = tokio::select! {

@@ -11,6 +11,8 @@ use crate::calls::record::Kind;
 use crate::convert;
 use crate::core::Core;
 use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::resolve::Ready;
 use futures::{Stream, StreamExt};
 use lydian_api::v1::session_request::Part as Asked;
 use lydian_api::v1::session_response::Part as Said;
@@ -40,6 +42,7 @@ type Answers = mpsc::Sender<Result<SessionResponse, Status>>;
 struct Open {
     session: Session,
     component: Arc<Component>,
+    manifest: Arc<Manifest>,
     running: Running,
     log: Follower,
     answers: Answers,
@@ -65,7 +68,7 @@ impl Core {
         let ready = self.resolver.ready(&target).await?;
         let component = self.resolver.component(&ready).await?;
         let (checked, grants) = self
-            .session_terms(&target, &component, open.limits.as_ref())
+            .session_terms(&target, &ready, &component, open.limits.as_ref())
             .await?;
         let lineage = Lineage::of_client(Some(&target), open.depth, open.traceparent);
         let running = self.begin(Kind::Session, &checked, lineage);
@@ -86,6 +89,7 @@ impl Core {
         let open = Open {
             session,
             component,
+            manifest: ready.manifest.clone(),
             log: running.call.log().follow(),
             limits: checked.limits,
             running,
@@ -105,10 +109,12 @@ impl Core {
     async fn session_terms(
         &self,
         target: &Target,
+        ready: &Ready,
         component: &Component,
         limits: Option<&v1::Limits>,
     ) -> Result<(Checked, Arc<Grants>), Error> {
-        let mut names = component.interface().functions.iter();
+        let functions = component.interface().functions.iter();
+        let mut names = functions.filter(|function| in_sessions(&ready.manifest, &function.name));
         let of = |name: Option<&FuncType>| Target {
             function: name
                 .map(|function| function.name.clone())
@@ -129,6 +135,11 @@ impl Core {
         }
         Ok((terms, Arc::new(grants)))
     }
+}
+
+/// Classes have instances of their own, which are entered and kept.
+fn in_sessions(manifest: &Manifest, function: &str) -> bool {
+    manifest.is_callable(function) && manifest.class_of(function).is_none()
 }
 
 fn session_options(
@@ -259,6 +270,12 @@ impl Open {
             )
         };
         let function = match self.component.function(&call.function) {
+            Ok(function) if !in_sessions(&self.manifest, function.name()) => {
+                let text = format!("function `{}` is of a class", function.name());
+                return Ok(failed(Failure::new(FailureKind::Arguments, text).hint(
+                    "call its methods without a session: they share the state of kept instances",
+                )));
+            }
             Ok(function) => function,
             Err(error) => {
                 let failure = Failure::new(FailureKind::Arguments, error.to_string());

@@ -16,21 +16,8 @@ const LATER: &[(&[&str], &str)] = &[
         "image layers and build steps",
     ),
     (&["mounts", "mount"], "mounted directories"),
-    (
-        &["snapshot", "enter", "exit", "class", "classes"],
-        "classes and their snapshots",
-    ),
-    (
-        &[
-            "warm",
-            "max-idle",
-            "max_idle",
-            "max-calls",
-            "max_calls",
-            "max-age",
-        ],
-        "warm sandboxes",
-    ),
+    (&["snapshot"], "snapshots of classes"),
+    (&["warm"], "functions on warm sandboxes that are no classes"),
     (
         &["concurrency", "max-inputs", "rate", "requests-per-second"],
         "per-function rates and concurrency",
@@ -65,7 +52,7 @@ pub(super) fn problem(key: &str, known: &[&str]) -> Problem {
 /// Why a function of this kind is refused.
 pub(super) fn kind(kind: &str) -> Problem {
     match kind {
-        "class" | "method" | "endpoint" | "schedule" | "build" | "stream" => Problem::new(format!(
+        "class" | "endpoint" | "schedule" | "build" | "stream" => Problem::new(format!(
             "is `{kind}`, which this release does not run; it comes with a later one"
         ))
         .hint("deploy the functions alone"),

@@ -28,11 +28,13 @@
 //! release will bring is refused with a sentence that says so: a deployment never promises what the node
 //! would not do.
 
+mod classes;
 mod later;
 pub(crate) mod section;
 mod units;
 
 use crate::error::Error;
+pub(crate) use classes::Class;
 use lydian_api::size::MAX_PAYLOAD_BYTES;
 use lydian_engine::{Grants, HostPort, Limits};
 use lydian_value::Interface;
@@ -47,6 +49,7 @@ const VERSION: u64 = 1;
 pub(crate) struct Manifest {
     app: Settings,
     functions: BTreeMap<String, Settings>,
+    classes: Vec<Class>,
 }
 
 /// Settings of one function, or of all functions of the app. What is absent is not set.
@@ -94,22 +97,18 @@ impl Manifest {
             return Err(refused("entrypoints", "is not a table"));
         }
         let mut functions = BTreeMap::new();
-        match map.remove("functions") {
-            None => {}
-            Some(Value::Object(tables)) => {
-                for (name, table) in tables {
-                    let path = format!("functions.{name}");
-                    let Value::Object(table) = table else {
-                        return Err(refused(&path, "is not a table"));
-                    };
-                    functions.insert(name, Settings::parse(&path, table)?);
-                }
-            }
-            Some(_) => return Err(refused("functions", "is not a table")),
+        for (name, table) in tables(&mut map, "functions")? {
+            let settings = Settings::parse(&format!("functions.{name}"), table)?;
+            functions.insert(name, settings);
         }
+        let classes = tables(&mut map, "classes")?
+            .into_iter()
+            .map(|(name, table)| Class::parse(&name, table))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             app: Settings::parse("", map)?,
             functions,
+            classes,
         })
     }
 
@@ -121,6 +120,18 @@ impl Manifest {
                 .iter()
                 .any(|function| function.name == name)
         };
+        for class in &self.classes {
+            class.check(interface)?;
+        }
+        if let Some((name, class)) = self.misplaced_settings() {
+            return Err(Error::Manifest {
+                path: format!("functions.{name}"),
+                reason: format!("sets limits or grants of a method of class `{class}`"),
+                hint: Some(format!(
+                    "one instance serves all methods: set them on `classes.{class}`"
+                )),
+            });
+        }
         let Some(unknown) = self.functions.keys().find(|name| !exported(name)) else {
             return Ok(());
         };
@@ -134,6 +145,41 @@ impl Manifest {
             reason: "names a function the component does not export".into(),
             hint: Some(crate::error::known_names("it exports", unknown, &names)),
         })
+    }
+
+    /// A method with more than docs of its own, and its class.
+    fn misplaced_settings(&self) -> Option<(&str, &str)> {
+        self.functions.iter().find_map(|(name, own)| {
+            let class = self.class_of(name)?;
+            let plain = Settings {
+                docs: own.docs.clone(),
+                ..Settings::default()
+            };
+            (*own != plain).then_some((name.as_str(), class.name.as_str()))
+        })
+    }
+
+    /// The classes there are.
+    pub(crate) fn classes(&self) -> &[Class] {
+        &self.classes
+    }
+
+    /// The class that a function is a method of.
+    pub(crate) fn class_of(&self, function: &str) -> Option<&Class> {
+        self.classes.iter().find(|class| class.has_method(function))
+    }
+
+    /// Whether callers may call a function: what belongs to a class and is no method is the platform's.
+    pub(crate) fn is_callable(&self, function: &str) -> bool {
+        let mut classes = self.classes.iter();
+        !classes.any(|class| class.is_lifecycle(function))
+    }
+
+    /// How many functions are the platform's to call.
+    pub(crate) fn hidden(&self) -> u32 {
+        let named =
+            |class: &Class| u32::from(class.enter.is_some()) + u32::from(class.exit.is_some());
+        self.classes.iter().map(named).sum()
     }
 
     /// What the deployment sets for a function; the rest is the node's.
@@ -168,11 +214,15 @@ impl Manifest {
 
     /// What the SDK wrote about a function; empty when it wrote nothing.
     pub(crate) fn docs(&self, function: &str) -> &str {
-        self.function(function).map_or("", |own| &own.docs)
+        self.functions.get(function).map_or("", |own| &own.docs)
     }
 
+    /// What is set for a function; methods have their class's.
     fn function(&self, name: &str) -> Option<&Settings> {
-        self.functions.get(name)
+        match self.class_of(name) {
+            Some(class) => Some(&class.settings),
+            None => self.functions.get(name),
+        }
     }
 }
 
@@ -249,10 +299,31 @@ impl Settings {
             "fan-out" => self.fan_out = units::count(value)?,
             "docs" if of_function => self.docs = units::string(value)?.to_owned(),
             "kind" if of_function => kind(units::string(value)?)?,
-            _ => return Err(later::problem(key, KEYS)),
+            _ => return Err(unknown(key)),
         }
         Ok(())
     }
+}
+
+fn unknown(key: &str) -> Problem {
+    classes::misplaced(key).unwrap_or_else(|| classes::unknown(key, KEYS))
+}
+
+/// The tables below a key.
+fn tables(
+    map: &mut Map<String, Value>,
+    key: &str,
+) -> Result<Vec<(String, Map<String, Value>)>, Error> {
+    let tables = match map.remove(key) {
+        None => return Ok(Vec::new()),
+        Some(Value::Object(tables)) => tables,
+        Some(_) => return Err(refused(key, "is not a table")),
+    };
+    let table = |(name, table)| match table {
+        Value::Object(table) => Ok((name, table)),
+        _ => Err(refused(&format!("{key}.{name}"), "is not a table")),
+    };
+    tables.into_iter().map(table).collect()
 }
 
 /// Every key of [`Settings::set`], for "did you mean".
@@ -273,6 +344,7 @@ const KEYS: &[&str] = &[
     "docs",
     "kind",
     "functions",
+    "classes",
     "name",
     "version",
     "sdk",
@@ -324,7 +396,7 @@ fn variables(value: &Value) -> Result<BTreeMap<String, String>, Problem> {
 
 fn kind(kind: &str) -> Result<(), Problem> {
     match kind {
-        "function" => Ok(()),
+        "function" | "method" => Ok(()),
         other => Err(later::kind(other)),
     }
 }

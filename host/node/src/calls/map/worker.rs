@@ -4,6 +4,7 @@ use super::Map;
 use super::board::Input;
 use crate::admission::Slot;
 use crate::calls::invoke::invocation;
+use crate::calls::seat::Seat;
 use crate::error::Error;
 use lydian_engine::{Failure, FailureKind, Outcome, Usage};
 use std::sync::Arc;
@@ -52,12 +53,13 @@ async fn work(map: Arc<Map>) {
             map.news.notify_one();
         }
         let Some(input) = next else { return };
-        slot = match admitted(&map, slot).await {
-            Ok(slot) => Some(slot),
+        let seat = match seated(&map, slot.take()).await {
+            Ok(seat) => seat,
             Err(error) => return retreat(&map, input, error),
         };
         map.call.started();
-        let outcome = run(&map, &input).await;
+        let (outcome, left) = run(&map, &input, seat).await;
+        slot = left;
         if map.call.cancel.is_cancelled() {
             // Else every input in line would be taken, to fail the same way.
             map.cut();
@@ -66,12 +68,11 @@ async fn work(map: Arc<Map>) {
     }
 }
 
-/// A slot for the next sandbox: the one held, unless others wait for it.
-async fn admitted(map: &Map, slot: Option<Slot>) -> Result<Slot, Error> {
-    let (admission, need) = (&map.core.admission, map.call.need());
+/// A place for the next input: the one held, unless others wait for it.
+async fn seated(map: &Map, slot: Option<Slot>) -> Result<Seat, Error> {
     let mut admitted = match slot {
-        Some(slot) => admission.pass(slot).await,
-        None => admission.slot(need).await,
+        Some(slot) => map.core.admission.pass(slot).await.map(Seat::Fresh),
+        None => map.core.seat(&map.call).await,
     };
     // A map has inputs enough to keep trying where a single call gives up.
     while matches!(
@@ -79,7 +80,7 @@ async fn admitted(map: &Map, slot: Option<Slot>) -> Result<Slot, Error> {
         Err(Error::NoSandbox { .. } | Error::QueueFull { .. })
     ) {
         tokio::time::sleep(FULL_PAUSE).await;
-        admitted = admission.slot(need).await;
+        admitted = map.core.seat(&map.call).await;
     }
     admitted
 }
@@ -93,7 +94,8 @@ fn retreat(map: &Map, input: Input, error: Error) {
     map.news.notify_one();
 }
 
-async fn run(map: &Map, input: &Input) -> Outcome {
+/// Runs one input; a sandbox of its own leaves its slot for the next one.
+async fn run(map: &Map, input: &Input, seat: Seat) -> (Outcome, Option<Slot>) {
     let refusal = match map.checked.arguments(input.args.clone()) {
         Ok(args) => map.checked.refusal(&args, map.call.lineage.depth),
         Err(error) => {
@@ -105,15 +107,19 @@ async fn run(map: &Map, input: &Input) -> Outcome {
             Some(hints.into_iter().fold(failure, Failure::hint))
         }
     };
-    match refusal {
-        Some(failure) => Outcome {
+    if let Some(failure) = refusal {
+        let outcome = Outcome {
             result: Err(failure),
             usage: Usage::default(),
-        },
-        None => {
-            let (args, sink) = (input.args.clone(), map.sink.clone());
-            let invocation = invocation(&map.core, &map.call, args, sink);
-            map.core.engine.invoke(invocation).await
+        };
+        return (outcome, map.core.leave(seat));
+    }
+    let (args, sink) = (input.args.clone(), map.sink.clone());
+    let invocation = invocation(&map.core, &map.call, args, sink);
+    match seat {
+        Seat::Fresh(slot) if map.call.target.class.is_none() => {
+            (map.core.engine.invoke(invocation).await, Some(slot))
         }
+        seat => (map.core.run_in(seat, &map.call, invocation).await, None),
     }
 }

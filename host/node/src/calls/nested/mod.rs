@@ -30,7 +30,6 @@ use lydian_engine::calls::{Calls, Error, ErrorKind, MapOptions, Mapping, Request
 use lydian_engine::{FailureKind, Outcome};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tracing::Instrument;
 
 /// What one running call may ask for.
 #[derive(Clone)]
@@ -132,12 +131,10 @@ impl Caller {
         let depth = self.lineage.depth;
         let outcome = match checked.refusal(&args, depth) {
             Some(failure) => running.refused(failure),
-            None => match running.slot().await.map_err(refused)? {
-                Ok(slot) => {
+            None => match running.seat().await.map_err(refused)? {
+                Ok(seat) => {
                     let sink = running.sink(None);
-                    let call = core.engine.invoke(running.invocation(args, sink));
-                    let outcome = call.instrument(running.span()).await;
-                    running.ended(outcome, slot)
+                    running.run(seat, args, sink).await
                 }
                 Err(failure) => running.refused(failure),
             },

@@ -23,7 +23,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
 /// Jobs claimed and not ended, at most: those in line for a sandbox hold small arguments in memory. A job that waits
 /// for one it spawned is stuck until its deadline once so many others are claimed before that one.
@@ -262,9 +261,9 @@ async fn attempt_job(core: &Arc<Core>, claimed: &Claimed) -> Result<End, Error> 
         cancel: CancellationToken::new(),
         log_bytes: core.options.call_log_bytes,
     });
-    let slot = loop {
-        match core.admission.slot(running.call.need()).await {
-            Ok(slot) => break slot,
+    let seat = loop {
+        match core.seat(&running.call).await {
+            Ok(seat) => break seat,
             Err(Error::Draining) => return Ok(End::HandBack),
             // A durable call has time.
             Err(_) => tokio::time::sleep(STORE_PAUSE).await,
@@ -281,12 +280,11 @@ async fn attempt_job(core: &Arc<Core>, claimed: &Claimed) -> Result<End, Error> 
     // Not before it runs: what is in line must not hold much.
     let args = arguments(core, &payload).await?;
     let sink = running.sink(None);
-    let call = core.engine.invoke(running.invocation(args, sink));
-    let outcome = call.instrument(running.span()).await;
+    let outcome = running.run(seat, args, sink).await;
     if outcome.result.is_err() && running.call.is_interrupted() {
         return Ok(End::Interrupted);
     }
-    Ok(ended(&running, running.ended(outcome, slot)))
+    Ok(ended(&running, outcome))
 }
 
 /// The pinned function, and its limits as the spawn lowered them.
