@@ -42,7 +42,7 @@ wit_bindgen::generate!({
     "#,
 });
 
-use lydian::calls::invoke::{self, MapOptions, Target};
+use crate::lydian::calls::invoke::{self, MapOptions, Target};
 
 struct Component;
 

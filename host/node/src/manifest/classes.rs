@@ -228,7 +228,7 @@ fn mentions(ty: &Type) -> bool {
             let mut payloads = variant.cases.iter().filter_map(|case| case.ty.as_ref());
             payloads.any(mentions)
         }
-        Type::Result(result) => result.ok.iter().chain(&result.err).any(|ty| mentions(ty)),
+        Type::Result(result) => result.ok.iter().chain(&result.err).any(mentions),
         _ => false,
     }
 }

@@ -93,7 +93,10 @@ impl Manifest {
         if map.remove("sdk").is_some_and(|sdk| !sdk.is_string()) {
             return Err(refused("sdk", "is not a string"));
         }
-        if map.remove("entrypoints").is_some_and(|table| !table.is_object()) {
+        if map
+            .remove("entrypoints")
+            .is_some_and(|table| !table.is_object())
+        {
             return Err(refused("entrypoints", "is not a table"));
         }
         let mut functions = BTreeMap::new();
@@ -309,11 +312,11 @@ fn unknown(key: &str) -> Problem {
     classes::misplaced(key).unwrap_or_else(|| classes::unknown(key, KEYS))
 }
 
+/// A table below a key, and its name.
+type Table = (String, Map<String, Value>);
+
 /// The tables below a key.
-fn tables(
-    map: &mut Map<String, Value>,
-    key: &str,
-) -> Result<Vec<(String, Map<String, Value>)>, Error> {
+fn tables(map: &mut Map<String, Value>, key: &str) -> Result<Vec<Table>, Error> {
     let tables = match map.remove(key) {
         None => return Ok(Vec::new()),
         Some(Value::Object(tables)) => tables,
