@@ -8,6 +8,7 @@ pub(crate) mod calls;
 pub(crate) mod deploy;
 pub(crate) mod limits;
 pub(crate) mod map;
+pub(crate) mod new;
 pub(crate) mod node;
 pub(crate) mod run;
 pub(crate) mod serve;
@@ -59,6 +60,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    New(new::Args),
     Run(run::Args),
     Map(map::Args),
     Spawn(spawn::Args),

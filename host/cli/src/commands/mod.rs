@@ -10,6 +10,7 @@ mod limits;
 mod load;
 mod logs;
 mod map;
+pub(crate) mod new;
 mod opened;
 mod program;
 mod run;
@@ -65,6 +66,7 @@ pub(crate) fn dispatch(parsed: Parsed, output: Output) -> Result<Exit, CliError>
     };
     match parsed.cli.command {
         Command::Completions(args) => completions::run(&ctx, &args),
+        Command::New(args) => new::run(&ctx, &args),
         Command::Up(args) => {
             let runtime = serving()?;
             let ended = runtime.block_on(up::run(&ctx, args));
@@ -97,7 +99,7 @@ async fn client_command(ctx: &Ctx, command: Command) -> Result<Exit, CliError> {
         Command::App(command) => app::run(ctx, command).await,
         Command::Doctor(args) => doctor::run(ctx, args).await,
         // Handled before a runtime was made.
-        Command::Up(_) | Command::Completions(_) => Ok(Exit::Ok),
+        Command::New(_) | Command::Up(_) | Command::Completions(_) => Ok(Exit::Ok),
     }
 }
 

@@ -150,8 +150,9 @@ pub(crate) fn sample(ty: &Type) -> String {
 
 /// A word the shell passes on as it is.
 pub(crate) fn quote(text: &str) -> String {
-    let safe = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,".contains(c);
-    if !text.is_empty() && text.chars().all(safe) {
+    // A tilde means a home directory at the start of a word only.
+    let safe = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,~".contains(c);
+    if !text.is_empty() && !text.starts_with('~') && text.chars().all(safe) {
         return text.to_owned();
     }
     format!("'{}'", text.replace('\'', r"'\''"))
@@ -213,6 +214,8 @@ Example:
     #[test]
     fn quoting_keeps_the_word_whole() {
         assert_eq!(quote("a.wasm::acme:img/resize"), "a.wasm::acme:img/resize");
+        assert_eq!(quote("hello~7f3a2c::greet"), "hello~7f3a2c::greet");
+        assert_eq!(quote("~a"), "'~a'");
         assert_eq!(quote("it's"), r"'it'\''s'");
         assert_eq!(quote(""), "''");
     }

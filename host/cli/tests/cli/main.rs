@@ -10,6 +10,7 @@
 mod bad_input;
 mod catalog;
 mod map;
+mod new;
 mod node;
 mod run;
 mod serve;

@@ -6,6 +6,7 @@ use crate::support::Cli;
 fn every_command_has_help() {
     let cli = Cli::new();
     let commands = [
+        "new",
         "run",
         "map",
         "spawn",

@@ -228,7 +228,7 @@ impl AppsService {
                 .map(|class| described(class, interface))
                 .collect(),
             mounts: Vec::new(),
-            entrypoints: Vec::new(),
+            entrypoints: parsed.entrypoints().to_vec(),
         })
     }
 

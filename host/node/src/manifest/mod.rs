@@ -22,6 +22,7 @@
 //! | `network`, `env`, `args` | grants: hosts and ports, environment variables, arguments |
 //! | `fan-out` | calls that one call of it may lead to |
 //! | `docs`, `kind` | written by the SDK, per function |
+//! | `entrypoints` | written by the SDK: programs of the crate that run on their caller's machine |
 //! | `sdk`, `entrypoints` | written by the SDK, per app: its version, what runs on the caller's machine |
 //!
 //! Always true: every key is read by something. An unknown key is refused by name, and one that a later
@@ -29,6 +30,7 @@
 //! would not do.
 
 mod classes;
+mod entrypoints;
 mod later;
 pub(crate) mod section;
 mod units;
@@ -36,6 +38,7 @@ mod units;
 use crate::error::Error;
 pub(crate) use classes::Class;
 use lydian_api::size::MAX_PAYLOAD_BYTES;
+use lydian_api::v1;
 use lydian_engine::{Grants, HostPort, Limits};
 use lydian_value::Interface;
 use serde_json::{Map, Value};
@@ -45,11 +48,12 @@ use std::collections::BTreeMap;
 const VERSION: u64 = 1;
 
 /// A manifest that was read and understood.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Manifest {
     app: Settings,
     functions: BTreeMap<String, Settings>,
     classes: Vec<Class>,
+    entrypoints: Vec<v1::Entrypoint>,
 }
 
 /// Settings of one function, or of all functions of the app. What is absent is not set.
@@ -99,6 +103,7 @@ impl Manifest {
         {
             return Err(refused("entrypoints", "is not a table"));
         }
+        let entrypoints = entrypoints::parse(map.remove("entrypoints"))?;
         let mut functions = BTreeMap::new();
         for (name, table) in tables(&mut map, "functions")? {
             let settings = Settings::parse(&format!("functions.{name}"), table)?;
@@ -112,6 +117,7 @@ impl Manifest {
             app: Settings::parse("", map)?,
             functions,
             classes,
+            entrypoints,
         })
     }
 
@@ -183,6 +189,11 @@ impl Manifest {
         let named =
             |class: &Class| u32::from(class.enter.is_some()) + u32::from(class.exit.is_some());
         self.classes.iter().map(named).sum()
+    }
+
+    /// Programs of the crate that run on their caller's machine.
+    pub(crate) fn entrypoints(&self) -> &[v1::Entrypoint] {
+        &self.entrypoints
     }
 
     /// What the deployment sets for a function; the rest is the node's.

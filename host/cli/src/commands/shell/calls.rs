@@ -100,7 +100,7 @@ impl Shell<'_> {
             .iter()
             .filter_map(|function| {
                 let local = function.name.rsplit('#').next()?;
-                local.strip_prefix(&prefix)
+                local.strip_prefix(&prefix).filter(|name| *name != "new")
             })
             .collect();
         let error = CliError::not_found(
