@@ -83,7 +83,6 @@ fn the_web_template_runs() {
 }
 
 #[test]
-#[ignore = "the node does not run classes yet"]
 fn the_class_template_runs() {
     let (cli, _) = made("class");
     run(&cli, &["run", "my-class::score", "[2.0, 1.0]"]).is(0, "ok(2)\n", "");
