@@ -6,17 +6,18 @@
 //! 2. the artifact is on disk, and this installation's ([`crate::artifact`]): hand it out;
 //! 3. the component failed a moment ago by its own fault: the same answer again;
 //! 4. fetch its bytes, check their digest, [`scan`] them;
-//! 5. wait in line for one of the [`Options::workers`];
+//! 5. wait in line for one of the [`Options::workers`], each tenant in its own ([`line`]);
 //! 6. compile, for the engine that fits it ([`Concurrency`]), in a process of its own ([`worker`]), locked in ([`jail`]), killed at its limits ([`process`]);
 //! 7. store the artifact. A full disk costs the next start its time, not this one.
 //!
 //! Always true: hostile bytes are validated and compiled in a worker only; a worker that nobody waits for is killed; at most
-//! [`Options::workers`] run at once, first come, first served.
+//! [`Options::workers`] run at once, the tenants in turn.
 //! Not done here: mapping artifacts and keeping components ([`crate::component`]).
 
 mod error;
 mod flight;
 mod jail;
+mod line;
 mod process;
 mod protocol;
 mod worker;
@@ -34,20 +35,24 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lydian_value::Digest;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::artifact::{self, Configuration, Key, Store, Stored};
 use crate::checks::{Check, CheckStatus};
 use crate::config::{Concurrency, wasmtime_config};
+use crate::machine;
 use crate::scan::{Caps, scan};
 use flight::Flights;
+use line::{Line, Turn};
 use process::{Job, Stopped};
 use protocol::Task;
 
 /// Long enough for the largest components (40 MiB: some 20 s on two cores), short enough that a line of hostile ones moves on.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
-/// The largest components take 2 GiB on many cores; twice that is left.
-const DEFAULT_MEMORY_BYTES: u64 = 4 << 30;
+/// The largest components take 2 GiB on many cores; twice that is left where the machine has it.
+const MOST_MEMORY_BYTES: u64 = 4 << 30;
+/// Components of a few MiB compile in this.
+const LEAST_MEMORY_BYTES: u64 = 512 << 20;
 /// A thousand components of 1 MiB come to some 4 GiB of native code.
 const DEFAULT_CACHE_BYTES: u64 = 10 << 30;
 /// Native code is three to four times as large as the component; ten times is none.
@@ -79,18 +84,31 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        // Workers and threads are both as many as cores: one component alone is done soonest, several share, and the
-        // kernel keeps guests in front ([`jail`] lowers the workers' priority).
+        // Threads are as many as cores: one component alone is done soonest, several share, and the kernel keeps guests in
+        // front ([`jail`] lowers the workers' priority).
         let cores = thread::available_parallelism().map_or(1, usize::from);
+        let (workers, memory_bytes) = share(machine::memory_bytes(), cores);
         Self {
             timeout: DEFAULT_TIMEOUT,
-            memory_bytes: DEFAULT_MEMORY_BYTES,
-            workers: cores,
+            memory_bytes,
+            workers,
             threads: cores,
             cache_bytes: DEFAULT_CACHE_BYTES,
             caps: Caps::default(),
         }
     }
+}
+
+/// How many workers a machine has, and the memory of each: half of the machine's all together.
+///
+/// As many as cores and two at least, so that one slow component does not hold up all others; fewer where they would have
+/// less than [`LEAST_MEMORY_BYTES`], which the last one gets whatever the machine.
+fn share(memory_bytes: u64, cores: usize) -> (usize, u64) {
+    let half = memory_bytes / 2;
+    let fitting = usize::try_from(half / LEAST_MEMORY_BYTES).unwrap_or(usize::MAX);
+    let workers = cores.max(2).min(fitting).max(1);
+    let each = (half / workers as u64).clamp(LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES);
+    (workers, each)
 }
 
 /// Native code ready to be mapped.
@@ -133,8 +151,7 @@ struct Inner {
     /// Known when the first component needs it.
     concurrent: OnceLock<Result<Configuration, Error>>,
     store: Store,
-    /// First come, first served: tokio's semaphore is fair.
-    slots: Arc<Semaphore>,
+    line: Line,
     flights: Flights,
     /// Whether it was logged that workers run without filtered system calls.
     warned: Once,
@@ -172,7 +189,7 @@ impl Compiler {
             plain: Configuration::of(engine),
             concurrent: OnceLock::new(),
             store: Store::open(&data_dir.join(CACHE_DIRECTORY), options.cache_bytes)?,
-            slots: Arc::new(Semaphore::new(options.workers.max(1))),
+            line: Line::new(options.workers),
             flights: Flights::default(),
             warned: Once::new(),
             options,
@@ -187,13 +204,14 @@ impl Compiler {
     /// [`Error`]; the same one for everybody who waited together.
     pub(crate) async fn artifact<E>(
         &self,
+        tenant: Arc<str>,
         component: Digest,
         source: impl FnOnce() -> BoxFuture<'static, Result<Bytes, E>> + Send + 'static,
     ) -> Result<Artifact, Error>
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let make = || self.clone().make(component, source).boxed();
+        let make = || self.clone().make(tenant, component, source).boxed();
         let ready = self.0.flights.join(component, make).await?;
         Ok(Artifact {
             file: ready.stored.file.try_clone().map_err(not_started)?,
@@ -204,8 +222,14 @@ impl Compiler {
         })
     }
 
+    /// Another tenant waits for a component that is being made ready: it need not wait for the first one's turn.
+    pub(crate) fn join(&self, tenant: &str, component: &Digest) {
+        self.0.line.join(tenant, component);
+    }
+
     async fn make<E>(
         self,
+        tenant: Arc<str>,
         component: Digest,
         source: impl FnOnce() -> BoxFuture<'static, Result<Bytes, E>>,
     ) -> Answer
@@ -231,7 +255,7 @@ impl Compiler {
             component,
             source: Arc::new(error),
         })?;
-        let answer = self.compile(component, bytes).await;
+        let answer = self.compile(&tenant, component, bytes).await;
         if let Err(error) = &answer
             && error.is_components_fault()
         {
@@ -248,16 +272,19 @@ impl Compiler {
         off_thread_if_large(bytes, move || inner.store.load(&key)).await
     }
 
-    async fn compile(&self, component: Digest, bytes: Bytes) -> Answer {
+    async fn compile(&self, tenant: &str, component: Digest, bytes: Bytes) -> Answer {
         let inner = Arc::clone(&self.0);
         let size = bytes.len() as u64;
         let checked = off_thread_if_large(size, move || inner.check(component, bytes));
         let (bytes, concurrency) = checked.await??;
-        let answer = self.compile_for(concurrency, component, &bytes).await;
+        let answer = self
+            .compile_for(tenant, concurrency, component, &bytes)
+            .await;
         match answer {
             // The scan does not look into types; validation does, before anything is compiled.
             Err(error) if concurrency == Concurrency::Off && error.asks_for_async() => {
-                self.compile_for(Concurrency::On, component, &bytes).await
+                self.compile_for(tenant, Concurrency::On, component, &bytes)
+                    .await
             }
             answer => answer,
         }
@@ -265,18 +292,18 @@ impl Compiler {
 
     async fn compile_for(
         &self,
+        tenant: &str,
         concurrency: Concurrency,
         component: Digest,
         bytes: &Bytes,
     ) -> Answer {
         let target = self.0.target(concurrency)?;
         let key = Key::new(&component, &target.configuration);
-        // Never closed, so this cannot fail; a node that shuts down drops the future instead.
-        let slot = Arc::clone(&self.0.slots)
-            .acquire_owned()
-            .await
-            .map_err(|_| not_started(ended_early()))?;
-        let (answer, cancel) = self.start(target, key, bytes.clone(), slot)?;
+        let turn = self.0.line.turn(tenant, component).await;
+        let turn = turn.map_err(|_| Error::Crowded {
+            waiting: line::MAX_WAITING,
+        })?;
+        let (answer, cancel) = self.start(target, key, bytes.clone(), turn)?;
         let answer = answer.await.map_err(|_| not_started(ended_early()))?;
         drop(cancel);
         answer
@@ -288,7 +315,7 @@ impl Compiler {
         target: Target,
         key: Key,
         bytes: Bytes,
-        slot: OwnedSemaphorePermit,
+        turn: Turn,
     ) -> Result<(oneshot::Receiver<Answer>, PipeWriter), Error> {
         let (answer, receiver) = oneshot::channel();
         let (cancelled, cancel) = std::io::pipe().map_err(not_started)?;
@@ -322,9 +349,9 @@ impl Compiler {
                 }
                 Err(Stopped::Cancelled) => None,
             };
-            // The slot is free when the worker's memory is.
+            // The next one's turn comes when the worker's memory is free.
             drop(worker);
-            drop(slot);
+            drop(turn);
         };
         thread::Builder::new()
             .name("lydian-compile".to_owned())

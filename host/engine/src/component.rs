@@ -85,17 +85,16 @@ pub struct Function {
 impl Component {
     pub(crate) async fn prepare<E>(
         engine: &Engine,
+        tenant: Arc<str>,
         digest: Digest,
         source: impl FnOnce() -> BoxFuture<'static, Result<Bytes, E>> + Send + 'static,
     ) -> Result<Arc<Component>, Error>
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let ready = engine
-            .0
-            .cache
-            .join(digest, || load(engine.clone(), digest, source).boxed())
-            .await?;
+        engine.0.compiler.join(&tenant, &digest);
+        let make = || load(engine.clone(), tenant, digest, source).boxed();
+        let ready = engine.0.cache.join(digest, make).await?;
         Ok(Arc::new(Component {
             loaded: ready.loaded,
             prepared: ready.prepared,
@@ -275,6 +274,7 @@ impl Export {
 /// The work of one preparation.
 async fn load<E>(
     engine: Engine,
+    tenant: Arc<str>,
     digest: Digest,
     source: impl FnOnce() -> BoxFuture<'static, Result<Bytes, E>> + Send + 'static,
 ) -> Answer
@@ -291,7 +291,7 @@ where
     let artifact = engine
         .0
         .compiler
-        .artifact(digest, move || fetch.boxed())
+        .artifact(tenant, digest, move || fetch.boxed())
         .await?;
     let interface = interface::of(&engine.0.data_dir, digest, bytes).await?;
     let loaded = link(&engine, digest, interface, &artifact)?;

@@ -171,9 +171,25 @@ impl Engine {
     where
         E: std::error::Error + Send + Sync + 'static,
     {
+        self.prepare_for(String::new, component, source).await
+    }
+
+    /// As [`Engine::prepare`], for one of several `tenants`: those whose components must be compiled take turns.
+    ///
+    /// # Errors
+    /// As of [`Engine::prepare`]; [`compile::Error::Crowded`] when too many of the tenant's wait.
+    pub async fn prepare_for<E>(
+        &self,
+        tenant: impl FnOnce() -> String,
+        component: Digest,
+        source: impl FnOnce() -> BoxFuture<'static, Result<Bytes, E>> + Send + 'static,
+    ) -> Result<Arc<Component>, Error>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
         match self.0.cache.get(&component) {
             Some(ready) => Ok(ready),
-            None => Component::prepare(self, component, source).await,
+            None => Component::prepare(self, tenant().into(), component, source).await,
         }
     }
 

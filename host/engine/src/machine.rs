@@ -37,7 +37,8 @@ impl Machine {
     }
 }
 
-fn memory_bytes() -> u64 {
+/// Physical memory, or what the control group allows of it.
+pub(crate) fn memory_bytes() -> u64 {
     let physical = fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| {

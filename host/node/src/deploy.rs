@@ -49,7 +49,8 @@ impl Core {
         // Before anything is compiled for it.
         Manifest::parse(&request.manifest)?;
         let digest = digest_of("component", &request.component)?;
-        let candidate = self.candidate(digest, &request.manifest).await?;
+        let tenant = || prepare::tenant(environment, &request.app);
+        let candidate = self.candidate(digest, &request.manifest, tenant).await?;
         let current = self
             .store
             .catalog()
@@ -121,7 +122,10 @@ impl Core {
         };
         // A version whose component is gone or damaged must not become the current one.
         let version = catalog.version(environment, &request.app, to).await?;
-        let candidate = self.candidate(version.component, &version.manifest).await?;
+        let tenant = || prepare::tenant(environment, &request.app);
+        let candidate = self
+            .candidate(version.component, &version.manifest, tenant)
+            .await?;
         let changes = self.changes(Some(&before), &candidate).await;
         let client = concat!("lydian-node ", env!("CARGO_PKG_VERSION"));
         let deployed = catalog
@@ -170,7 +174,12 @@ impl Core {
     }
 
     /// Makes a component ready and reads its manifest, with `file` over it.
-    pub(crate) async fn candidate(&self, digest: Digest, file: &[u8]) -> Result<Candidate, Error> {
+    pub(crate) async fn candidate(
+        &self,
+        digest: Digest,
+        file: &[u8],
+        tenant: impl FnOnce() -> String,
+    ) -> Result<Candidate, Error> {
         // First, for it finds damage even where an artifact would do without the bytes.
         let bytes = self
             .store
@@ -178,7 +187,7 @@ impl Core {
             .get(&digest)
             .await
             .map_err(|error| prepare::unreadable(digest, error))?;
-        let component = prepare::component(&self.engine, &self.store, digest).await?;
+        let component = prepare::component(&self.engine, &self.store, digest, tenant).await?;
         let manifest_json: Bytes = manifest::merged(manifest::section::find(&bytes)?, file)?.into();
         let manifest = Manifest::parse(&manifest_json)?;
         manifest.check_functions(component.interface())?;
@@ -207,7 +216,8 @@ impl Core {
         };
         let (before, after) = (current.current.component, candidate.component.digest());
         changes.differ("component", &before.short(), &after.short());
-        let old = prepare::component(&self.engine, &self.store, before).await;
+        let tenant = || prepare::tenant(&current.environment, &current.name);
+        let old = prepare::component(&self.engine, &self.store, before, tenant).await;
         let manifest = Manifest::parse(&current.current.manifest);
         let old = match (&old, &manifest) {
             (Ok(component), Ok(manifest)) => {

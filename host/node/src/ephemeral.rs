@@ -287,7 +287,9 @@ impl Core {
 
     async fn code(&self, code: &AppCode) -> Result<Candidate, Error> {
         let digest = crate::resolve::digest_of("code.component", &code.component)?;
-        self.candidate(digest, &code.manifest).await
+        // Its own only once it is open, so the caller's.
+        let tenant = || crate::prepare::tenant("", "");
+        self.candidate(digest, &code.manifest, tenant).await
     }
 
     /// Takes an ephemeral app away. Answers how many of its calls still run.

@@ -69,6 +69,8 @@ pub enum Error {
     ResultNotKept { call: String },
     #[error("{waiting} calls wait for a sandbox already")]
     QueueFull { waiting: usize },
+    #[error("{waiting} compilations of this app or caller wait already")]
+    TooManyCompilations { waiting: usize },
     #[error("none of the {max} sandboxes came free within {waited:?}")]
     NoSandbox { waited: Duration, max: usize },
     #[error(
@@ -145,6 +147,7 @@ impl Error {
             Self::ComponentDamaged { .. } => Code::DataLoss,
             Self::QueueFull { .. }
             | Self::NoSandbox { .. }
+            | Self::TooManyCompilations { .. }
             | Self::PayloadBudget { .. }
             | Self::TooManyEphemeral { .. } => Code::ResourceExhausted,
             Self::Draining | Self::NotPrepared { .. } => Code::Unavailable,
@@ -207,6 +210,8 @@ impl Error {
             }
             Self::QueueFull { .. } => detail("queue-full", "sandboxes")
                 .hint("try again in a moment, send less at once, or add a node"),
+            Self::TooManyCompilations { .. } => detail("too-many-compilations", "component")
+                .hint("try again in a moment, and deploy fewer components at once"),
             Self::NoSandbox { .. } => detail("no-sandbox", "sandboxes")
                 .hint("try again in a moment; `lydian calls list` shows what is running"),
             Self::PayloadBudget { .. } => detail("payload-budget", "payload")

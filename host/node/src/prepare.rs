@@ -1,6 +1,7 @@
 //! Stored components made ready to run, and why some are not.
 
 use crate::error::Error;
+use crate::serve;
 use futures::FutureExt;
 use lydian_engine::{Component, Engine, compile};
 use lydian_store::Store;
@@ -17,6 +18,7 @@ pub(crate) async fn component(
     engine: &Engine,
     store: &Store,
     digest: Digest,
+    tenant: impl FnOnce() -> String,
 ) -> Result<Arc<Component>, Error> {
     let blobs = store.blobs().clone();
     // The engine passes a source's error on as text; which one it was is kept here.
@@ -31,7 +33,7 @@ pub(crate) async fn component(
         };
         get.boxed()
     };
-    let error = match engine.prepare(digest, source).await {
+    let error = match engine.prepare_for(tenant, digest, source).await {
         Ok(component) => return Ok(component),
         Err(error) => error,
     };
@@ -40,6 +42,14 @@ pub(crate) async fn component(
         Some(cause) => unreadable(digest, cause),
         None => refusal(digest, error),
     })
+}
+
+/// Who a component is compiled for, as far as its turn is concerned: its app, or whoever asks when it has none.
+pub(crate) fn tenant(environment: &str, app: &str) -> String {
+    match (app, serve::caller()) {
+        ("", Some(caller)) => caller,
+        _ => format!("{environment}/{app}"),
+    }
 }
 
 /// Why a stored component's bytes could not be had.
@@ -70,6 +80,9 @@ pub(crate) fn refusal(digest: Digest, error: lydian_engine::Error) -> Error {
         Engine::Compile(compile::Error::Source { .. }) => Error::ComponentNotFound { digest },
         Engine::Compile(compile::Error::Refused(_)) => refused("not-a-component"),
         Engine::Compile(compile::Error::Invalid { .. }) => refused("invalid-component"),
+        Engine::Compile(compile::Error::Crowded { waiting }) => {
+            Error::TooManyCompilations { waiting: *waiting }
+        }
         Engine::Compile(error) if error.is_components_fault() => refused("component-not-compiled"),
         Engine::Interface { .. } => refused("invalid-interface"),
         Engine::MissingImports { .. } => refused("missing-import"),

@@ -214,7 +214,8 @@ impl Resolver {
 
     /// The component, made ready when it is not.
     pub(crate) async fn component(&self, ready: &Ready) -> Result<Arc<Component>, Error> {
-        prepare::component(&self.0.engine, &self.0.store, ready.digest).await
+        let tenant = || prepare::tenant(&ready.place.environment, &ready.place.app);
+        prepare::component(&self.0.engine, &self.0.store, ready.digest, tenant).await
     }
 
     /// An app that is there, deployed or stopped.

@@ -46,6 +46,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
+tokio::task_local! {
+    static CALLER: SocketAddr;
+}
+
+/// Who the current request came from, when it came over the network and its own task asks. On loopback, where every caller
+/// has the same address, a caller is a connection.
+pub(crate) fn caller() -> Option<String> {
+    let peer = CALLER.try_get().ok()?;
+    match peer.ip().to_canonical() {
+        ip if ip.is_loopback() => Some(peer.to_string()),
+        ip => Some(ip.to_string()),
+    }
+}
+
 /// Serves until `over`, then says goodbye to every connection.
 pub(crate) async fn serve(
     listener: TcpListener,
@@ -103,7 +117,7 @@ async fn connection(
         let life = life.clone();
         move |request: Request<_>| {
             let in_flight = InFlight::begin(&life);
-            let answer = front.answer(link, request.map(Body::new));
+            let answer = CALLER.scope(peer, front.answer(link, request.map(Body::new)));
             async move {
                 let answer = answer.await;
                 Ok::<_, Infallible>(answer.map(|body| in_flight.until_sent(body)))

@@ -40,6 +40,9 @@ pub enum Error {
     /// The compiler broke on it.
     #[error("the compiler crashed on the component ({how})")]
     Crashed { how: String },
+    /// The tenant's line is full.
+    #[error("{waiting} compilations wait already")]
+    Crowded { waiting: usize },
     /// The machine did not start a worker.
     #[error("cannot start a process to compile in")]
     Start { source: Arc<std::io::Error> },
@@ -74,6 +77,7 @@ impl Error {
             Self::Start { .. } => {
                 Some("check the limits on processes and memory, and that `/proc` is mounted")
             }
+            Self::Crowded { .. } => Some("deploy fewer components at once"),
             Self::NotAWorker => {
                 Some("link `lydian-engine` statically into the program that starts the engine")
             }

@@ -47,8 +47,15 @@ pub(super) fn alone(confinement: &Confinement) -> io::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     limit(Resource::Core, 0)?;
     let _ = rustix::process::nice(NICENESS);
+    be_killed_first();
     close_inherited();
     Ok(())
+}
+
+/// Should the machine run out of memory, the kernel takes a compilation that can be done again, not the node.
+fn be_killed_first() {
+    // Without it, as where `/proc` is not mounted, the kernel judges by size, which often comes to the same.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
 }
 
 fn close_inherited() {

@@ -33,9 +33,13 @@ fn bench(adjust: impl FnOnce(&mut Options)) -> Bench {
 
 impl Bench {
     async fn compile(&self, bytes: &[u8]) -> Result<Artifact, Error> {
+        self.compile_for("", bytes).await
+    }
+
+    async fn compile_for(&self, tenant: &str, bytes: &[u8]) -> Result<Artifact, Error> {
         let bytes = Bytes::copy_from_slice(bytes);
         self.compiler
-            .artifact(Digest::of(&bytes), move || source(bytes))
+            .artifact(tenant.into(), Digest::of(&bytes), move || source(bytes))
             .await
     }
 
@@ -44,7 +48,9 @@ impl Bench {
         let unasked = || -> BoxFuture<'static, Result<Bytes, std::io::Error>> {
             panic!("asked for the bytes again")
         };
-        self.compiler.artifact(Digest::of(bytes), unasked).await
+        self.compiler
+            .artifact("".into(), Digest::of(bytes), unasked)
+            .await
     }
 
     fn attempt(&self, name: &str) -> Result<Vec<u8>, Error> {
@@ -232,7 +238,7 @@ async fn component_that_takes_too_much_memory_is_given_up() {
     assert!(bench.compile(&small()).await.is_ok());
 }
 
-/// One hostile component must cost the others nothing but its share of the machine.
+/// One hostile component must cost other tenants nothing but its share of the machine.
 #[tokio::test]
 async fn others_compile_while_a_hostile_component_does() {
     let bench = bench(|_| {});
@@ -242,7 +248,7 @@ async fn others_compile_while_a_hostile_component_does() {
     let component = small();
     tokio::select! {
         ended = &mut hostile => panic!("{ended:?}"),
-        artifact = bench.compile(&component) => assert!(artifact.is_ok()),
+        artifact = bench.compile_for("other", &component) => assert!(artifact.is_ok()),
     }
 }
 
@@ -254,7 +260,7 @@ async fn worker_that_nobody_waits_for_is_killed() {
     {
         let mut first = std::pin::pin!(bench.compile(&hostile));
         let mut second = std::pin::pin!(bench.compile(&hostile));
-        while bench.compiler.0.slots.available_permits() > 0 {
+        while bench.compiler.0.line.free() > 0 {
             assert!(
                 (&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none()
             );
@@ -287,10 +293,12 @@ async fn component_asked_for_by_many_is_compiled_once() {
     let bytes = Bytes::from(small());
     let everyone = (0..50).map(|_| {
         let (asked, bytes) = (Arc::clone(&asked), bytes.clone());
-        bench.compiler.artifact(Digest::of(&small()), move || {
-            asked.fetch_add(1, Ordering::Relaxed);
-            source(bytes)
-        })
+        bench
+            .compiler
+            .artifact("".into(), Digest::of(&small()), move || {
+                asked.fetch_add(1, Ordering::Relaxed);
+                source(bytes)
+            })
     });
     for artifact in futures::future::join_all(everyone).await {
         artifact.unwrap().load(&bench.engine).unwrap();
@@ -352,7 +360,7 @@ async fn bytes_with_another_digest_are_refused() {
     let asked = Digest::of(b"something else");
     let error = bench
         .compiler
-        .artifact(asked, || source(bytes))
+        .artifact("".into(), asked, || source(bytes))
         .await
         .unwrap_err();
     assert!(
@@ -367,7 +375,11 @@ async fn unreadable_component_may_be_tried_again() {
     let bench = bench(|_| {});
     let digest = Digest::of(&small());
     let broken = || async { Err::<Bytes, _>(std::io::Error::other("blob is missing")) }.boxed();
-    let error = bench.compiler.artifact(digest, broken).await.unwrap_err();
+    let error = bench
+        .compiler
+        .artifact("".into(), digest, broken)
+        .await
+        .unwrap_err();
     assert_eq!(
         std::error::Error::source(&error).unwrap().to_string(),
         "blob is missing"
@@ -444,12 +456,14 @@ fn worker_is_confined_as_it_was_asked_to_be() {
     let bench = bench(|options| {
         options.timeout = Duration::from_secs(30);
         options.threads = 3;
+        options.memory_bytes = 4 << 30;
     });
     let pid = spinning(&bench);
     let read = |file: &str| {
         std::fs::read_to_string(format!("/proc/{}/{file}", pid.as_raw_nonzero())).unwrap()
     };
     let (status, limits) = (read("status"), read("limits"));
+    assert_eq!(read("oom_score_adj").trim(), "1000");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     reap(pid);
     let field = |name: &str| {
@@ -493,8 +507,11 @@ fn worker_is_confined_as_it_was_asked_to_be() {
 #[tokio::test]
 async fn components_wait_for_a_free_worker() {
     let bench = bench(|options| options.workers = 3);
-    let slots = &bench.compiler.0.slots;
-    let taken = slots.acquire_many(3).await.unwrap();
+    let line = &bench.compiler.0.line;
+    let mut taken = Vec::new();
+    for (tenant, component) in [("a", "1"), ("a", "2"), ("b", "3")] {
+        taken.push(line.turn(tenant, Digest::of(component.as_bytes())).await);
+    }
     let component = small();
     let mut waits = std::pin::pin!(bench.compile(&component));
     let early = tokio::time::timeout(Duration::from_millis(300), &mut waits).await;
@@ -537,4 +554,16 @@ async fn async_in_a_type_alone_is_found_by_validation() {
     assert_eq!(compile(plain).await, Concurrency::Off);
     let typed = r#"(component (type (func async (result u32))))"#;
     assert_eq!(compile(typed).await, Concurrency::On);
+}
+
+/// On a machine of 1 GiB two compilations of 4 GiB each would be the end of the node.
+#[test]
+fn compilations_take_half_of_the_machine_together() {
+    const GIB: u64 = 1 << 30;
+    assert_eq!(share(GIB, 4), (1, 512 << 20));
+    assert_eq!(share(4 * GIB, 1), (2, GIB));
+    assert_eq!(share(8 * GIB, 4), (4, GIB));
+    assert_eq!(share(256 * GIB, 16), (16, 4 * GIB));
+    // The floor is kept even where it is more than half.
+    assert_eq!(share(GIB / 2, 2), (1, 512 << 20));
 }

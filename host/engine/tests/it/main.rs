@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod compile;
 mod errors;
 mod hostile;
 mod limits;

@@ -212,7 +212,11 @@ impl AppsService {
             .size(&digest)
             .await?
             .ok_or(Error::ComponentNotFound { digest })?;
-        let component = prepare::component(&core.engine, &core.store, digest).await?;
+        let tenant = || match &app {
+            Some(app) => prepare::tenant(&app.environment, &app.name),
+            None => prepare::tenant("", ""),
+        };
+        let component = prepare::component(&core.engine, &core.store, digest, tenant).await?;
         let interface = component.interface();
         let parsed = crate::manifest::Manifest::parse(manifest)?;
         Ok(v1::DescribeResponse {

@@ -1,0 +1,189 @@
+//! Components that harm whoever compiles them: the others go on, and the engine is as it was.
+
+use crate::support::{call, engine, engine_with, function, invocation, prepare, value};
+use lydian_engine::{Engine, Error, compile};
+use lydian_value::{Digest, Value};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use wasm_encoder::{
+    BlockType, CodeSection, Component, Function, FunctionSection, Module, ModuleSection,
+    TypeSection, ValType,
+};
+
+const ANSWER: &str = r#"(component
+    (core module $m (func (export "answer") (result i32) i32.const 42))
+    (core instance $i (instantiate $m))
+    (func (export "answer") (result u32) (canon lift (core func $i "answer"))))"#;
+
+/// One valid function with thousands of values alive across thousands of blocks: minutes and gigabytes of register allocation.
+fn pathological() -> Vec<u8> {
+    pathological_with(0)
+}
+
+/// The same as another component.
+fn pathological_with(number: i64) -> Vec<u8> {
+    const LOCALS: u32 = 4_000;
+    const BLOCKS: u32 = 60_000;
+    let mut types = TypeSection::new();
+    types.ty().function([ValType::I32], [ValType::I64]);
+    let mut functions = FunctionSection::new();
+    functions.function(0);
+    let mut body = Function::new([(LOCALS, ValType::I64)]);
+    let mut code = body.instructions();
+    for block in 0..BLOCKS {
+        code.block(BlockType::Empty).local_get(0).br_if(0);
+        code.local_get(block % LOCALS + 1)
+            .i64_const(i64::from(block));
+        code.i64_add()
+            .local_set(block.wrapping_mul(7919) % LOCALS + 1)
+            .end();
+    }
+    code.i64_const(number);
+    for local in 1..=LOCALS {
+        code.local_get(local).i64_xor();
+    }
+    code.end();
+    let mut bodies = CodeSection::new();
+    bodies.function(&body);
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&bodies);
+    let mut component = Component::new();
+    component.section(&ModuleSection(&module));
+    component.finish()
+}
+
+/// Row 25: killed at its budget, its author told why, and calls and other deployments served all the while.
+#[tokio::test]
+async fn pathological_components_are_given_up_while_others_are_served() {
+    let (_directory, engine) = engine_with(|options| {
+        options.compile.timeout = Duration::from_secs(2);
+        options.compile.workers = 2;
+    });
+    let answer = prepare(&engine, wat::parse_str(ANSWER).unwrap())
+        .await
+        .unwrap();
+    let answer = answer.function("").unwrap();
+    let hostile = prepare(&engine, pathological());
+    let mut hostile = std::pin::pin!(hostile);
+    let mut served = 0;
+    let refused = loop {
+        tokio::select! {
+            biased;
+            ended = &mut hostile => break ended.unwrap_err(),
+            outcome = engine.invoke(invocation(&answer, &[])) => {
+                assert_eq!(value(&answer, &outcome), Some(Value::U32(42)));
+                served += 1;
+            }
+        }
+        if served == 1 {
+            let other = format!("(component (type (tuple {})))", "u8 ".repeat(100));
+            let other = wat::parse_str(other).unwrap();
+            prepare_for(&engine, "other", other).await.unwrap();
+        }
+    };
+    assert!(
+        matches!(refused, Error::Compile(compile::Error::OutOfTime { .. })),
+        "{refused:?}"
+    );
+    assert!(!refused.hints().is_empty());
+    assert!(served > 100, "served only {served} calls in two seconds");
+}
+
+/// Row 25: one tenant's slow compilations are served in turn with another's, and never have all the workers.
+#[tokio::test]
+async fn slow_compilations_of_one_tenant_do_not_hold_up_anothers() {
+    let (_directory, engine) = engine_with(|options| {
+        // Long enough for the test to fail by its neighbour's answer, not by these being given up.
+        options.compile.timeout = Duration::from_secs(600);
+        options.compile.workers = 2;
+    });
+    let slow: Vec<_> = (0..4)
+        .map(|n| {
+            let (engine, wasm) = (engine.clone(), pathological_with(n));
+            tokio::spawn(async move { prepare_for(&engine, "hostile", wasm).await.map(drop) })
+        })
+        .collect();
+    // All four are in line, as far as they can be before they are compiled.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let prompt = prepare_for(&engine, "other", wat::parse_str(ANSWER).unwrap());
+    let prompt = tokio::time::timeout(Duration::from_secs(60), prompt).await;
+    assert!(prompt.expect("its turn comes at once").is_ok());
+    assert!(slow.iter().all(|slow| !slow.is_finished()));
+    slow.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+async fn prepare_for(
+    engine: &Engine,
+    tenant: &str,
+    wasm: Vec<u8>,
+) -> Result<Arc<lydian_engine::Component>, Error> {
+    let digest = Digest::of(&wasm);
+    let source = move || -> futures::future::BoxFuture<'static, Result<_, Infallible>> {
+        Box::pin(async move { Ok(wasm.into()) })
+    };
+    engine
+        .prepare_for(|| tenant.to_owned(), digest, source)
+        .await
+}
+
+/// Row 25: the memory budget is the worker's, not the node's.
+#[tokio::test]
+async fn components_that_take_gigabytes_to_compile_are_given_up() {
+    let (_directory, engine) = engine_with(|options| options.compile.memory_bytes = 64 << 20);
+    let refused = prepare(&engine, pathological()).await.unwrap_err();
+    assert!(
+        matches!(refused, Error::Compile(compile::Error::OutOfMemory { limit_bytes }) if limit_bytes == 64 << 20),
+        "{refused:?}"
+    );
+    prepare(&engine, wat::parse_str(ANSWER).unwrap())
+        .await
+        .unwrap();
+}
+
+/// Row 24: whatever a byte becomes, there is an answer, and the next component compiles.
+#[tokio::test]
+async fn damaged_components_are_refused_or_run() {
+    let whole = wat::parse_str(ANSWER).unwrap();
+    for place in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 0x41;
+        match prepare(&engine(), damaged).await {
+            Ok(_)
+            | Err(Error::Compile(compile::Error::Refused(_) | compile::Error::Invalid { .. })) => {}
+            Err(Error::Interface { .. } | Error::Link { .. } | Error::MissingImports { .. }) => {}
+            Err(error) => panic!("byte {place}: {error:?}"),
+        }
+    }
+    let answer = function(ANSWER).await;
+    assert_eq!(
+        value(&answer, &call(&answer, &[]).await),
+        Some(Value::U32(42))
+    );
+}
+
+/// Row 27: native code under a component's digest, even this engine's own, is an upload like any other.
+#[tokio::test]
+async fn native_code_is_never_loaded() {
+    let native = wasmtime::Engine::default()
+        .precompile_component(&wat::parse_str(ANSWER).unwrap())
+        .unwrap();
+    let refused = prepare(&engine(), native).await.unwrap_err();
+    assert!(refused.to_string().contains("native code"), "{refused}");
+}
+
+/// Deploying and giving up, over and over, must leave no compilers behind.
+#[tokio::test]
+async fn deployments_given_up_leave_nothing_running() {
+    let (_directory, engine) = engine_with(|options| options.compile.workers = 1);
+    let hostile = pathological();
+    for _ in 0..20 {
+        let early = Duration::from_millis(15);
+        let given_up = tokio::time::timeout(early, prepare(&engine, hostile.clone())).await;
+        assert!(given_up.is_err());
+    }
+    // There is one worker: had one been left, this would wait two minutes.
+    prepare(&engine, wat::parse_str(ANSWER).unwrap())
+        .await
+        .unwrap();
+}
