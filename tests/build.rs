@@ -13,6 +13,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 const TARGET: &str = "wasm32-wasip2";
 
+/// The members of the examples' workspace.
+const EXAMPLES: [&str; 7] = [
+    "hello", "square", "cube", "text", "model", "services", "digits",
+];
+
 fn main() -> Result<()> {
     let tests = env::current_dir()?;
     let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is set by cargo")?);
@@ -62,8 +67,8 @@ fn examples(examples: &Path, target: &Path, out: &Path) -> Result<Vec<Built>> {
     let out = out.join("examples");
     fs::create_dir_all(&out)?;
     let mut kept = Vec::new();
-    for name in ["hello", "square", "cube", "text", "digits"] {
-        watch(&examples.join(name), &["Cargo.toml", "src", "wit"]);
+    for name in EXAMPLES {
+        watch(&examples.join(name), &["Cargo.toml", "src"]);
         kept.push(keep(name.to_owned(), &built, &out)?);
     }
     Ok(kept)

@@ -1,4 +1,4 @@
-//! SDK
+#![doc = include_str!("guide.md")]
 #![warn(missing_docs)]
 
 mod call;
@@ -21,7 +21,7 @@ use native as imp;
 pub use call::Call;
 pub use error::{Error, ErrorKind, Result};
 pub use lydian_macros::{
-    app, build, class, endpoint, enter, exit, function, local_entrypoint, method, schedule,
+    app, build, class, endpoint, enter, exit, function, import, local_entrypoint, method, schedule,
 };
 pub use map::{Collect, Map, OnFailure, Raise};
 #[cfg(not(target_family = "wasm"))]

@@ -1,30 +1,25 @@
-//! The other half of the pair that `examples/square` opens.
+//! The other half of the pair that `examples/square` opens: it calls the app `square`.
 //!
 //! ```sh
+//! lydian deploy examples/square
 //! lydian deploy examples/cube
 //! lydian run cube::cube 12
 //! ```
+//!
+//! The call stays on the node. It has the deadline and the trace of the call that led to it, and nothing of what
+//! `cube` is allowed: `square` has the grants of its own deployment.
 
-wit_bindgen::generate!();
+#[lydian::app]
+pub mod app {
+    use lydian::Function;
 
-struct Cube;
-
-export!(Cube);
-
-impl Guest for Cube {
-    fn cube(x: u64) -> Result<u64, String> {
-        x.checked_pow(3)
+    /// x³, or a sentence when it does not fit.
+    #[lydian::function]
+    pub async fn cube(x: u64) -> Result<u64, String> {
+        let square = Function::lookup("square", "square");
+        let squared: Result<u64, String> = square.remote((x,)).await?;
+        squared?
+            .checked_mul(x)
             .ok_or_else(|| format!("{x} cubed does not fit in 64 bits"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Cube, Guest};
-
-    #[test]
-    fn cubes_what_fits_and_says_what_does_not() {
-        assert_eq!(Cube::cube(12), Ok(1728));
-        assert!(Cube::cube(1 << 22).unwrap_err().contains("does not fit"));
     }
 }

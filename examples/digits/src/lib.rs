@@ -17,20 +17,83 @@ mod nearest;
 mod network;
 mod random;
 
-use data::{DIGITS, Digit};
+use app::{Config, Forest, Learner, Nearest, Network, Score};
+use data::Digit;
 use random::Random;
-
-wit_bindgen::generate!();
 
 /// Folds, neighbours, trees and the like beyond this are mistakes, not experiments.
 const MOST: u32 = 1000;
 
-struct Sweep;
+#[lydian::app]
+pub mod app {
+    use crate::data::{DIGITS, Digit};
+    use crate::{MOST, Reader, check, folds, learners, nearest, within};
 
-export!(Sweep);
+    /// The most similar known digits vote.
+    #[derive(Debug, Clone)]
+    pub struct Nearest {
+        /// How many vote.
+        pub neighbours: u32,
+        /// Whether a vote counts more the closer it is.
+        pub weighted: bool,
+    }
 
-impl Guest for Sweep {
-    fn grid() -> Vec<Config> {
+    /// A network with one hidden layer, or none, trained by stochastic gradient descent.
+    #[derive(Debug, Clone)]
+    pub struct Network {
+        /// Units of the hidden layer; 0 leaves it out, which is softmax regression.
+        pub hidden: u32,
+        /// Passes over the training data.
+        pub epochs: u32,
+        /// The step of the descent.
+        pub rate: f32,
+    }
+
+    /// Many decision trees, each over other digits and other pixels.
+    #[derive(Debug, Clone)]
+    pub struct Forest {
+        /// How many trees vote.
+        pub trees: u32,
+        /// How many questions deep a tree may be.
+        pub depth: u32,
+        /// How many pixels each question chooses from.
+        pub pixels: u32,
+    }
+
+    /// What learns, with its settings.
+    #[derive(Debug, Clone)]
+    pub enum Learner {
+        Nearest(Nearest),
+        Network(Network),
+        Forest(Forest),
+    }
+
+    /// One experiment.
+    #[derive(Debug, Clone)]
+    pub struct Config {
+        pub learner: Learner,
+        /// Parts of the cross-validation: each is predicted once by a learner trained on all others.
+        pub folds: u32,
+        /// Decides how the digits fall into parts, and every random choice of the learner.
+        pub seed: u64,
+    }
+
+    /// How well it went.
+    #[derive(Debug, Clone)]
+    pub struct Score {
+        /// The share of digits that were read right, 0 to 1.
+        pub accuracy: f64,
+        /// Its standard deviation over the folds.
+        pub deviation: f64,
+        /// Each fold's own accuracy.
+        pub folds: Vec<f64>,
+        /// The digits most often taken for another: what it was, what was read, how often.
+        pub confused: (u8, u8, u32),
+    }
+
+    /// The configurations of a sweep over all three learners.
+    #[lydian::function]
+    pub fn grid() -> Vec<Config> {
         learners()
             .map(|learner| Config {
                 learner,
@@ -40,12 +103,16 @@ impl Guest for Sweep {
             .collect()
     }
 
-    fn evaluate(config: Config) -> Result<Score, String> {
+    /// Judges one configuration.
+    #[lydian::function]
+    pub fn evaluate(config: Config) -> Result<Score, String> {
         check(&config)?;
         Ok(folds::cross_validate(&config))
     }
 
-    fn leave_one_out(digit: u32, neighbours: u32) -> Result<(u8, u8), String> {
+    /// Reads one of the 1,797 digits by its closest neighbours among all the others: what it is, what was read.
+    #[lydian::function]
+    pub fn leave_one_out(digit: u32, neighbours: u32) -> Result<(u8, u8), String> {
         let asked = DIGITS
             .get(digit as usize)
             .ok_or_else(|| format!("there are {} digits", DIGITS.len()))?;
@@ -145,7 +212,7 @@ mod tests {
     use super::*;
 
     fn accuracy(learner: Learner) -> f64 {
-        Sweep::evaluate(Config {
+        app::evaluate(Config {
             learner,
             folds: 3,
             seed: 7,
@@ -200,7 +267,7 @@ mod tests {
 
     #[test]
     fn every_configuration_of_the_grid_is_accepted() {
-        let grid = Sweep::grid();
+        let grid = app::grid();
         assert_eq!(grid.len(), 38);
         grid.iter().for_each(|config| check(config).unwrap());
     }
@@ -216,11 +283,11 @@ mod tests {
             seed: 1,
         };
         assert_eq!(
-            Sweep::evaluate(config).unwrap_err(),
+            app::evaluate(config).unwrap_err(),
             "`neighbours` is 1 to 1000, not 0"
         );
         assert!(
-            Sweep::leave_one_out(1797, 3)
+            app::leave_one_out(1797, 3)
                 .unwrap_err()
                 .contains("1797 digits")
         );
@@ -228,9 +295,8 @@ mod tests {
 
     #[test]
     fn leaving_one_out_finds_the_digit_from_the_rest() {
-        let right = (0..50).filter(
-            |&digit| matches!(Sweep::leave_one_out(digit, 3), Ok((is, read)) if is == read),
-        );
+        let right = (0..50)
+            .filter(|&digit| matches!(app::leave_one_out(digit, 3), Ok((is, read)) if is == read));
         assert!(right.count() > 45);
     }
 }

@@ -10,9 +10,8 @@
 //! The call is recorded before its id is printed: it survives a restart of the node, and its result is kept for
 //! seven days.
 
+use app::Pair;
 use std::collections::BTreeSet;
-
-wit_bindgen::generate!();
 
 /// How many lines of progress a job prints, whatever its size.
 const PROGRESS_LINES: usize = 20;
@@ -20,12 +19,29 @@ const PROGRESS_LINES: usize = 20;
 /// As much of a paragraph as tells which it is.
 const EXCERPT_CHARS: usize = 40;
 
-struct Text;
+#[lydian::app]
+pub mod app {
+    use crate::{Paragraph, paragraphs, tell_progress};
 
-export!(Text);
+    /// Two paragraphs that say much the same.
+    #[derive(Debug, Clone)]
+    pub struct Pair {
+        /// The number of the first, from 1.
+        pub first: u32,
+        /// The number of the second.
+        pub second: u32,
+        /// Shared words by all words, 0 to 1.
+        pub similarity: f64,
+        /// How the first begins.
+        pub excerpt: String,
+    }
 
-impl Guest for Text {
-    fn repeats(text: String, threshold: f64) -> Result<Vec<Pair>, String> {
+    /// Finds the paragraphs of a text that repeat each other, most similar first.
+    ///
+    /// Each paragraph is held against each other one, so twice the text takes four times as long. Progress
+    /// goes to stderr.
+    #[lydian::function]
+    pub fn repeats(text: String, threshold: f64) -> Result<Vec<Pair>, String> {
         if !(0.0..=1.0).contains(&threshold) {
             return Err(format!("the threshold is between 0 and 1, not {threshold}"));
         }
@@ -95,13 +111,13 @@ fn tell_progress(done: usize, all: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Guest, Text};
+    use super::app;
 
     const POEM: &str = "the cat sat here\n\na dog ran\n\nThe cat sat there";
 
     #[test]
     fn finds_the_paragraphs_that_share_words() {
-        let pairs = Text::repeats(POEM.into(), 0.5).unwrap();
+        let pairs = app::repeats(POEM.into(), 0.5).unwrap();
         assert_eq!(pairs.len(), 1);
         assert_eq!(
             (pairs[0].first, pairs[0].second, pairs[0].similarity),
@@ -112,15 +128,15 @@ mod tests {
     #[test]
     fn refuses_a_threshold_that_nothing_could_reach() {
         assert!(
-            Text::repeats(POEM.into(), 1.5)
+            app::repeats(POEM.into(), 1.5)
                 .unwrap_err()
                 .contains("between 0 and 1")
         );
-        assert!(Text::repeats(POEM.into(), f64::NAN).is_err());
+        assert!(app::repeats(POEM.into(), f64::NAN).is_err());
     }
 
     #[test]
     fn a_text_without_paragraphs_repeats_nothing() {
-        assert!(Text::repeats("\n\n \n".into(), 0.0).unwrap().is_empty());
+        assert!(app::repeats("\n\n \n".into(), 0.0).unwrap().is_empty());
     }
 }

@@ -7,7 +7,7 @@ use crate::exports::{output_type, slot};
 use crate::model::{App, Callable, Class, Output, Stream, StreamForm};
 use crate::names::snake;
 use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use quote::quote;
 
 /// The functions' types, the classes' modules, and the table of all of them.
 pub(crate) fn clients(app: &App<'_>, name: &str) -> TokenStream {
@@ -186,25 +186,35 @@ fn calls(
     output: &TokenStream,
     plain: &TokenStream,
 ) -> TokenStream {
-    let (names, types): (Vec<_>, Vec<_>) = call
-        .params
-        .iter()
-        .map(|param| (&param.rust, &param.syn))
-        .unzip();
-    let tuple = quote!((#(#types,)*));
+    let (names, types): (Vec<_>, Vec<_>) =
+        call.params.iter().map(|param| (&param.rust, &param.syn)).unzip();
+    let forms = forms(&names, &types, params, output, &quote!(Self::__FUNCTION));
+    quote! {
+        #[doc(hidden)]
+        const __FUNCTION: ::lydian::__rt::Target<(#(#types,)*), #output> =
+            ::lydian::__rt::Target::new(#app, #target, #plain);
+        #forms
+    }
+}
+
+/// Every way to call what `callee` stands for.
+pub(crate) fn forms(
+    names: &[&Ident],
+    types: &[&syn::Type],
+    params: &TokenStream,
+    output: &TokenStream,
+    callee: &TokenStream,
+) -> TokenStream {
+    let (args, tuple) = (quote!((#(#names,)*)), quote!((#(#types,)*)));
     // One parameter needs no tuple around it.
-    let (item, wrap) = match types.as_slice() {
+    let (item, wrap) = match types {
         [one] => (quote!(#one), quote!(.map(|input| (input,)))),
         _ => (tuple.clone(), TokenStream::new()),
     };
-    let (args, function) = (quote!((#(#names,)*)), format_ident!("__FUNCTION"));
     quote! {
-        #[doc(hidden)]
-        const #function: ::lydian::__rt::Target<#tuple, #output> = ::lydian::__rt::Target::new(#app, #target, #plain);
-
         /// Calls it where the back end says, and waits for the result.
         pub async fn remote(#params) -> ::lydian::Result<#output> {
-            Self::#function.remote(#args).await
+            #callee.remote(#args).await
         }
         /// As `remote`, without `async`.
         pub fn remote_blocking(#params) -> ::lydian::Result<#output> {
@@ -212,7 +222,7 @@ fn calls(
         }
         /// Records a call and returns what finds it again; it runs whether or not this program lives.
         pub async fn spawn(#params) -> ::lydian::Result<::lydian::Call<#output>> {
-            Self::#function.spawn(#args).await
+            #callee.spawn(#args).await
         }
         /// As `spawn`, without `async`.
         pub fn spawn_blocking(#params) -> ::lydian::Result<::lydian::Call<#output>> {
@@ -224,7 +234,7 @@ fn calls(
             I: ::std::iter::IntoIterator<Item = #item>,
             I::IntoIter: ::std::marker::Send + 'a,
         {
-            Self::#function.map(::std::iter::IntoIterator::into_iter(inputs)#wrap)
+            #callee.map(::std::iter::IntoIterator::into_iter(inputs)#wrap)
         }
         /// As `map`, over tuples of the parameters.
         pub fn starmap<'a, I>(inputs: I) -> ::lydian::Map<'a, #tuple, #output>
@@ -232,7 +242,7 @@ fn calls(
             I: ::std::iter::IntoIterator<Item = #tuple>,
             I::IntoIter: ::std::marker::Send + 'a,
         {
-            Self::#function.map(::std::iter::IntoIterator::into_iter(inputs))
+            #callee.map(::std::iter::IntoIterator::into_iter(inputs))
         }
         /// A call per input, for what it does rather than what it returns; answers how many there were.
         pub async fn for_each<'a, I>(inputs: I) -> ::lydian::Result<u64>

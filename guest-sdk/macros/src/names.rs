@@ -73,6 +73,20 @@ pub(crate) fn snake(wit: &str, span: Span) -> Ident {
     }
 }
 
+/// `max-depth` as the identifier `MaxDepth`.
+pub(crate) fn pascal(wit: &str, span: Span) -> Ident {
+    let words = wit.split('-').map(|word| {
+        let mut letters = word.chars();
+        let first = letters.next().map(|first| first.to_ascii_uppercase());
+        let rest = letters.as_str().to_ascii_lowercase();
+        first.into_iter().chain(rest.chars()).collect::<String>()
+    });
+    match words.collect::<String>().as_str() {
+        "Self" => Ident::new("Self_", span),
+        name => Ident::new(name, span),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -273,7 +273,8 @@ impl<'a> Types<'a> {
         };
         let name = last.ident.to_string();
         let is_own = path.segments.len() == 1 || path.segments[0].ident == "self";
-        if is_own && self.items.contains_key(&name) {
+        let is_known = self.items.contains_key(&name) || self.open.contains(&name);
+        if is_own && is_known {
             if !matches!(last.arguments, PathArguments::None) {
                 return no(
                     ty,
@@ -311,6 +312,11 @@ impl<'a> Types<'a> {
                 Ty::Map(boxed(both.remove(0)), boxed(value))
             }
             "Result" => return self.result(ty, &arguments),
+            // What is inside may be the greater mistake.
+            "Box" | "Rc" | "Arc" => {
+                parts(1)?;
+                return no(ty, unknown(&name, &arguments));
+            }
             _ => return no(ty, unknown(&name, &arguments)),
         })
     }

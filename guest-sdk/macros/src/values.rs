@@ -18,6 +18,14 @@ pub(crate) fn implement(def: &Def) -> TokenStream {
     }
 }
 
+/// The wire encoding alone, for what never crosses the component's own boundary.
+pub(crate) fn implement_wire(def: &Def) -> TokenStream {
+    match &def.body {
+        Body::Record(fields) => record_wit(def, fields),
+        Body::Enum(cases) | Body::Variant(cases) => cases_wit(def, cases),
+    }
+}
+
 fn rt() -> TokenStream {
     quote!(::lydian::__rt)
 }

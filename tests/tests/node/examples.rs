@@ -27,7 +27,28 @@ async fn hello_greets() {
     );
 }
 
-/// Two apps, each with its own versions: a new cube leaves the square alone.
+/// Small enough to be sent and compiled in the blink of an eye; what the SDK adds to it is counted here.
+#[test]
+fn hello_is_small() {
+    let bytes = examples::HELLO.bytes().len();
+    assert!(bytes < 100_000, "hello has {bytes} bytes");
+}
+
+/// A component that calls nobody asks for nothing but the standard's interfaces.
+#[test]
+fn calls_are_imported_only_where_they_are_made() {
+    let imports = |example: Guest| {
+        let bytes = example.bytes();
+        bytes
+            .windows(b"lydian:calls/invoke".len())
+            .any(|window| window == b"lydian:calls/invoke")
+    };
+    assert!(imports(examples::CUBE));
+    assert!(!imports(examples::HELLO));
+    assert!(!imports(examples::SQUARE));
+}
+
+/// Two apps, each with its own versions, one of which calls the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn square_and_cube_are_two_apps() {
     let node = TestNode::start().await;
@@ -49,6 +70,32 @@ async fn square_and_cube_are_two_apps() {
         .await
         .unwrap();
     assert!(too_large.unwrap_err().contains("does not fit"));
+}
+
+/// One component of several modules, which call each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn services_are_one_app() {
+    let node = TestNode::start().await;
+    deploy(&node, examples::SERVICES).await;
+    let services = node.client.describe("services").await.unwrap();
+    let names: Vec<&str> = services
+        .functions
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    assert!(
+        ["words", "report", "doubled"]
+            .iter()
+            .all(|name| names.contains(name)),
+        "{names:?}"
+    );
+    let report = node.client.function("services", "report").await.unwrap();
+    let text = Wave(vec!["the the cat saw the dog".to_owned()]);
+    let Wave(report) = report.call(text).await.unwrap();
+    assert_eq!(
+        report,
+        [r#"ok({vocabulary: 4, favourite: some("the"), doubled: ["the"]})"#]
+    );
 }
 
 /// Spawned, left, and found again by nothing but its id.
@@ -96,5 +143,10 @@ async fn digits_are_swept_one_sandbox_for_each_configuration() {
 #[test]
 fn no_example_is_forgotten() {
     let names: Vec<&str> = examples::ALL.iter().map(|example| example.name).collect();
-    assert_eq!(names, ["cube", "digits", "hello", "square", "text"]);
+    assert_eq!(
+        names,
+        [
+            "cube", "digits", "hello", "model", "services", "square", "text"
+        ]
+    );
 }

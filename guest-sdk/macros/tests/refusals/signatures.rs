@@ -1,0 +1,53 @@
+//! Functions that cannot be called from outside.
+#![allow(dead_code, non_snake_case, unused_variables)]
+use lydian_macros as lydian;
+
+#[lydian::app]
+mod generic {
+    #[lydian::function]
+    pub fn generic<T>(x: T) {}
+
+    #[lydian::function]
+    pub fn sized<const N: usize>(x: [u8; N]) {}
+
+    #[lydian::function]
+    pub fn borrowing<'a>(x: &'a str) {}
+
+    #[lydian::function]
+    pub unsafe fn risky() {}
+
+    #[lydian::function]
+    pub extern "C" fn foreign() {}
+
+    #[lydian::function]
+    pub fn pattern((a, b): (u32, u32)) {}
+
+    #[lydian::function]
+    pub fn twice(max_depth: u32, maxDepth: u32) {}
+
+    #[lydian::function]
+    pub fn größe() {}
+}
+
+#[lydian::app]
+mod private {
+    #[lydian::function]
+    fn hidden() {}
+}
+
+#[lydian::app]
+mod names {
+    #[lydian::function]
+    pub fn max_depth() {}
+
+    #[lydian::function]
+    pub fn maxDepth() {}
+}
+
+#[lydian::app]
+mod many {
+    #[lydian::function]
+    pub fn thirteen(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8, i: u8, j: u8, k: u8, l: u8, m: u8) {}
+}
+
+fn main() {}

@@ -1,0 +1,91 @@
+//! Types that have no form in WIT.
+#![allow(dead_code, non_snake_case, unused_variables)]
+use lydian_macros as lydian;
+
+#[lydian::app]
+mod app {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    #[lydian::function]
+    pub fn borrowed_text(text: &str) -> String {
+        text.to_owned()
+    }
+
+    #[lydian::function]
+    pub fn borrowed_list(list: &[u8]) {}
+
+    #[lydian::function]
+    pub fn borrowed_number(number: &u64) {}
+
+    #[lydian::function]
+    pub fn size(x: usize) {}
+
+    #[lydian::function]
+    pub fn signed_size() -> isize {
+        0
+    }
+
+    #[lydian::function]
+    pub fn wide(x: i128) {}
+
+    #[lydian::function]
+    pub fn unknown(x: Vec<Elsewhere>) {}
+
+    #[lydian::function]
+    pub fn function_pointer(f: fn(u32) -> u32) {}
+
+    #[lydian::function]
+    pub fn trait_object(x: Box<dyn Fn()>) {}
+
+    #[lydian::function]
+    pub fn plain_trait_object(x: Vec<Box<dyn Fn()>>) {}
+
+    #[lydian::function]
+    pub fn any_trait(x: impl Into<String>) {}
+
+    #[lydian::function]
+    pub fn boxed(x: Box<u8>) {}
+
+    #[lydian::function]
+    pub fn set(x: HashSet<String>) {}
+
+    #[lydian::function]
+    pub fn time(x: Duration) {}
+
+    #[lydian::function]
+    pub fn path(x: std::path::PathBuf) {}
+
+    #[lydian::function]
+    pub fn nothing(x: Option<()>) {}
+
+    #[lydian::function]
+    pub fn raw(x: *const u8) {}
+
+    #[lydian::function]
+    pub fn named_length(x: [u8; LENGTH]) {}
+
+    const LENGTH: usize = 4;
+
+    mod sdk {
+        pub type Result<T> = std::result::Result<T, ()>;
+        pub struct Stream<T>(T);
+    }
+
+    #[lydian::function]
+    pub fn half_a_result() -> sdk::Result<u32> {
+        unimplemented!()
+    }
+
+    #[lydian::function]
+    pub fn inner_stream() -> Option<sdk::Stream<u32>> {
+        None
+    }
+
+    #[lydian::function]
+    pub fn never() -> ! {
+        loop {}
+    }
+}
+
+fn main() {}
