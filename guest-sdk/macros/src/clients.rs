@@ -186,8 +186,11 @@ fn calls(
     output: &TokenStream,
     plain: &TokenStream,
 ) -> TokenStream {
-    let (names, types): (Vec<_>, Vec<_>) =
-        call.params.iter().map(|param| (&param.rust, &param.syn)).unzip();
+    let (names, types): (Vec<_>, Vec<_>) = call
+        .params
+        .iter()
+        .map(|param| (&param.rust, &param.syn))
+        .unzip();
     let forms = forms(&names, &types, params, output, &quote!(Self::__FUNCTION));
     quote! {
         #[doc(hidden)]

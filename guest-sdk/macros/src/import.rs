@@ -10,7 +10,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, Error, LitStr, Result, Token, Type, Visibility, braced, parse_quote};
-use wit_parser::{Function, Resolve, Type as WitType, TypeDefKind, TypeId, TypeOwner, WorldId, WorldItem, WorldKey};
+use wit_parser::{
+    Function, Resolve, Type as WitType, TypeDefKind, TypeId, TypeOwner, WorldId, WorldItem,
+    WorldKey,
+};
 
 /// `pub mod name { app = "…", wit = "…" }`.
 struct Input {
@@ -46,7 +49,9 @@ impl Parse for Input {
                 "path" => source = Some(Source::Path(value)),
                 "world" => world = Some(value),
                 other => {
-                    let text = format!("`{other}` is not a key here: there are `app`, `wit`, `path` and `world`");
+                    let text = format!(
+                        "`{other}` is not a key here: there are `app`, `wit`, `path` and `world`"
+                    );
                     return Err(Error::new(key.span(), text));
                 }
             }
@@ -57,7 +62,8 @@ impl Parse for Input {
         let missing = |what: &str| Error::new(name.span(), format!("this import needs {what}"));
         Ok(Self {
             app: app.ok_or_else(|| missing("the app: `app = \"square\"`"))?,
-            source: source.ok_or_else(|| missing("its WIT: `path = \"wit/square.wit\"`, or `wit = \"…\"`"))?,
+            source: source
+                .ok_or_else(|| missing("its WIT: `path = \"wit/square.wit\"`, or `wit = \"…\"`"))?,
             attributes,
             visibility,
             name,
@@ -90,9 +96,16 @@ impl Input {
     fn read(&self) -> Result<(Resolve, WorldId, Vec<PathBuf>)> {
         let mut resolve = Resolve::default();
         let (literal, read) = match &self.source {
-            Source::Text(text) => (text, resolve.push_str("import.wit", &text.value()).map(|package| (package, Vec::new()))),
+            Source::Text(text) => (
+                text,
+                resolve
+                    .push_str("import.wit", &text.value())
+                    .map(|package| (package, Vec::new())),
+            ),
             Source::Path(path) => {
-                let root = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
+                let root = std::env::var_os("CARGO_MANIFEST_DIR")
+                    .map(PathBuf::from)
+                    .unwrap_or_default();
                 let at = root.join(Path::new(&path.value()));
                 let read = resolve.push_path(&at).map(|(package, sources)| {
                     (package, sources.paths().map(Path::to_path_buf).collect())
@@ -100,12 +113,18 @@ impl Input {
                 (path, read)
             }
         };
-        let (package, files) = read.map_err(|error| Error::new(literal.span(), format!("{error:#}")))?;
+        let (package, files) =
+            read.map_err(|error| Error::new(literal.span(), format!("{error:#}")))?;
         let name = self.world.as_ref().map(LitStr::value);
-        let world = resolve.select_world(&[package], name.as_deref()).map_err(|error| {
-            let span = self.world.as_ref().map_or(literal.span(), LitStr::span);
-            Error::new(span, format!("{error:#}; a `world` that exports the functions says which they are"))
-        })?;
+        let world = resolve
+            .select_world(&[package], name.as_deref())
+            .map_err(|error| {
+                let span = self.world.as_ref().map_or(literal.span(), LitStr::span);
+                Error::new(
+                    span,
+                    format!("{error:#}; a `world` that exports the functions says which they are"),
+                )
+            })?;
         Ok((resolve, world, files))
     }
 }
@@ -139,12 +158,16 @@ impl<'a> Import<'a> {
         let mut code = TokenStream::new();
         for (key, item) in &self.resolve.worlds[world].exports {
             match item {
-                WorldItem::Function(function) => code.extend(self.function(function, &function.name)?),
+                WorldItem::Function(function) => {
+                    code.extend(self.function(function, &function.name)?)
+                }
                 WorldItem::Interface { id, .. } => {
                     let interface = self.resolve.name_world_key(key);
                     let functions = self.resolve.interfaces[*id].functions.values();
                     let mut inner = TokenStream::new();
-                    for function in functions.filter(|function| !function.name.starts_with("lydian-")) {
+                    for function in
+                        functions.filter(|function| !function.name.starts_with("lydian-"))
+                    {
                         let target = format!("{interface}#{}", function.name);
                         inner.extend(self.function(function, &target)?);
                     }
@@ -163,7 +186,8 @@ impl<'a> Import<'a> {
             }
         }
         if code.is_empty() {
-            return self.no("this world exports no functions: name one that does, with `world = \"…\"`");
+            return self
+                .no("this world exports no functions: name one that does, with `world = \"…\"`");
         }
         Ok(code)
     }
@@ -172,7 +196,11 @@ impl<'a> Import<'a> {
         if function.kind.resource().is_some() {
             return self.no(format!("`{target}` belongs to a resource, which lives within a session: use the host SDK's `Client::session`"));
         }
-        let names: Vec<Ident> = function.params.iter().map(|param| snake(&param.name, self.span)).collect();
+        let names: Vec<Ident> = function
+            .params
+            .iter()
+            .map(|param| snake(&param.name, self.span))
+            .collect();
         let mut types = Vec::new();
         for param in &function.params {
             types.push(self.ty(&param.ty)?.1);
@@ -186,8 +214,15 @@ impl<'a> Import<'a> {
         let docs = function.docs.contents.as_deref().unwrap_or("").trim();
         let docs = format!("{docs}\n\nThe function `{target}` of the app `{app}`.");
         let params = quote!(#(#names: #types),*);
-        let (names, types): (Vec<&Ident>, Vec<&Type>) = (names.iter().collect(), types.iter().collect());
-        let forms = forms(&names, &types, &params, &quote!(#output), &quote!(Self::function()));
+        let (names, types): (Vec<&Ident>, Vec<&Type>) =
+            (names.iter().collect(), types.iter().collect());
+        let forms = forms(
+            &names,
+            &types,
+            &params,
+            &quote!(#output),
+            &quote!(Self::function()),
+        );
         Ok(quote! {
             #[doc = #docs]
             #[derive(Debug, Clone, Copy)]
@@ -288,12 +323,19 @@ impl<'a> Import<'a> {
         if self.names.values().any(|name| rust == name)
             && let TypeOwner::Interface(interface) = self.resolve.types[id].owner
         {
-            let of = self.resolve.interfaces[interface].name.as_deref().unwrap_or("other");
+            let of = self.resolve.interfaces[interface]
+                .name
+                .as_deref()
+                .unwrap_or("other");
             rust = pascal(&format!("{of}-{wit}"), self.span);
         }
         self.names.insert(id, rust.to_string());
         let body = self.body(id)?;
-        let docs = self.resolve.types[id].docs.contents.clone().unwrap_or_default();
+        let docs = self.resolve.types[id]
+            .docs
+            .contents
+            .clone()
+            .unwrap_or_default();
         self.defs.push(Def {
             rust: rust.clone(),
             wit: wit.to_owned(),
@@ -315,7 +357,13 @@ impl<'a> Import<'a> {
                         wit: field.name.clone(),
                         ty,
                         syn,
-                        docs: field.docs.contents.clone().unwrap_or_default().trim().to_owned(),
+                        docs: field
+                            .docs
+                            .contents
+                            .clone()
+                            .unwrap_or_default()
+                            .trim()
+                            .to_owned(),
                     });
                 }
                 Body::Record(fields)
@@ -370,14 +418,25 @@ fn definition(def: &Def) -> TokenStream {
     let (rust, docs, wire) = (&def.rust, &def.docs, implement_wire(def));
     let item = match &def.body {
         Body::Record(fields) => {
-            let fields = fields.iter().map(|Field { rust, syn, docs, .. }| quote!(#[doc = #docs] pub #rust: #syn));
+            let fields = fields.iter().map(
+                |Field {
+                     rust, syn, docs, ..
+                 }| quote!(#[doc = #docs] pub #rust: #syn),
+            );
             quote!(pub struct #rust { #(#fields),* })
         }
         Body::Enum(cases) | Body::Variant(cases) => {
-            let cases = cases.iter().map(|Case { rust, payload, docs, .. }| match payload {
-                Payload::One(_, ty) => quote!(#[doc = #docs] #rust(#ty)),
-                _ => quote!(#[doc = #docs] #rust),
-            });
+            let cases = cases.iter().map(
+                |Case {
+                     rust,
+                     payload,
+                     docs,
+                     ..
+                 }| match payload {
+                    Payload::One(_, ty) => quote!(#[doc = #docs] #rust(#ty)),
+                    _ => quote!(#[doc = #docs] #rust),
+                },
+            );
             quote!(pub enum #rust { #(#cases),* })
         }
     };

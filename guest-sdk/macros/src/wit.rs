@@ -277,3 +277,12 @@ fn docs(text: &mut String, docs: &str, indent: &str) {
         let _ = writeln!(text, "{indent}/// {line}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// A crate holds what it is made of, so the contract is here a second time.
+    #[test]
+    fn the_contract_of_calls_is_the_published_one() {
+        assert_eq!(super::CALLS, include_str!("../../../wit/calls/calls.wit"));
+    }
+}

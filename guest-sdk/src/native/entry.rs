@@ -129,8 +129,8 @@ impl Entry {
         };
         let bytes = values
             .and_then(|values| ty.encode_args(&values, &limits))
-            .map_err(|error| error.to_string())?;
-        lydian_value::from_wire(&bytes, &limits).map_err(|error| error.to_string())
+            .map_err(|error| told(&error))?;
+        lydian_value::from_wire(&bytes, &limits).map_err(|error| told(&error))
     }
 
     fn usage<A: Args>(&self) -> String {
@@ -151,6 +151,13 @@ impl Entry {
         }
         text + "\n\nArguments are given in order or by name, `--name value`."
     }
+}
+
+/// What is wrong with an argument, and what to write.
+fn told(error: &lydian_value::Error) -> String {
+    let hints = error.hints();
+    let hints = hints.iter().map(|hint| format!("\nhint: {hint}"));
+    format!("{error}{}", hints.collect::<String>())
 }
 
 #[cfg(test)]

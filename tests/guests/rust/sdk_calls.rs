@@ -1,5 +1,27 @@
 //! An app on the SDK whose functions call functions. The tests take the same file as their client.
 
+lydian::import! {
+    /// A part of the app `sdk`, by its WIT.
+    pub mod other {
+        app = "sdk",
+        wit = "
+            package test:sdk;
+
+            world sdk {
+                record point { x: f64, y: f64 }
+                record shape-text { at: point, text: string, tags: list<string> }
+                variant shape { empty, circle(f64), line(tuple<point, point>), text(shape-text) }
+                enum colour { red, dark-blue }
+
+                export shout: func(text: string) -> string;
+                export echo: func(shape: shape, colour: option<colour>) -> tuple<shape, option<colour>>;
+                /// Has another type than the app's.
+                export nothing: func(x: u32);
+            }
+        ",
+    }
+}
+
 #[lydian::app(name = "sdk-calls")]
 pub mod app {
     #[lydian::function]
@@ -47,6 +69,19 @@ pub mod app {
     pub async fn through(app: String, function: String, text: String) -> Result<String, String> {
         let found = lydian::Function::lookup(app, function);
         Ok(found.remote((text,)).await?)
+    }
+
+    /// Calls functions of another app by their WIT.
+    #[lydian::function]
+    pub async fn imported(text: String) -> Result<String, String> {
+        use super::other::{Shape, echo, shout};
+        let circle = Shape::Circle(1.5);
+        let (echoed, _) = echo::remote(circle.clone(), None).await?;
+        if echoed != circle {
+            return Err(format!("{echoed:?} came back"));
+        }
+        let shouted = shout::map([text.clone(), text]).await?;
+        Ok(shouted.join(" "))
     }
 
     /// Calls itself until there is no more.

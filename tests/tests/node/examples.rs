@@ -72,6 +72,24 @@ async fn square_and_cube_are_two_apps() {
     assert!(too_large.unwrap_err().contains("does not fit"));
 }
 
+/// Trained once for all calls that one instance serves.
+#[tokio::test(flavor = "multi_thread")]
+async fn model_is_loaded_once() {
+    let node = TestNode::start().await;
+    deploy(&node, examples::MODEL).await;
+    let predict = node
+        .client
+        .function("model", "model#predict")
+        .await
+        .unwrap();
+    for (text, verdict) in [("a joy", "good"), ("dull and far too long", "bad")] {
+        let Wave(answer) = predict.call((text.to_owned(),)).await.unwrap();
+        assert!(answer[0].starts_with(verdict), "{text}: {answer:?}");
+    }
+    let served = node.client.function("model", "model#served").await.unwrap();
+    assert_eq!(served.call::<_, u64>(()).await.unwrap(), 2);
+}
+
 /// One component of several modules, which call each other.
 #[tokio::test(flavor = "multi_thread")]
 async fn services_are_one_app() {

@@ -8,13 +8,14 @@ use lydian_node::{Node, Options};
 use lydian_tests::{Guest, guests};
 
 /// The components that are deployed, under the names their attributes have.
-const APPS: [Guest; 2] = [guests::SDK, guests::SDK_CALLS];
+const APPS: [Guest; 3] = [guests::SDK, guests::SDK_CALLS, guests::SDK_CLASSES];
 
 /// Threads of this process.
 pub(crate) async fn threads<T>(work: impl Future<Output = T>) -> T {
     let backend = Backend::native()
         .with_app(crate::sdk::app::APP)
-        .with_app(crate::sdk_calls::app::APP);
+        .with_app(crate::sdk_calls::app::APP)
+        .with_app(crate::sdk_classes::app::APP);
     with_backend(backend, work).await
 }
 

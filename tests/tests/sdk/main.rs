@@ -11,6 +11,7 @@
 
 mod backends;
 mod calls;
+mod classes;
 mod nested;
 
 #[path = "../../guests/rust/sdk.rs"]
@@ -18,3 +19,6 @@ mod sdk;
 
 #[path = "../../guests/rust/sdk_calls.rs"]
 mod sdk_calls;
+
+#[path = "../../guests/rust/sdk_classes.rs"]
+mod sdk_classes;

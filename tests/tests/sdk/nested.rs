@@ -10,6 +10,7 @@ on_each_backend! {
     one_spawns_another,
     one_finds_another_by_name,
     calls_nest,
+    imports_are_typed,
 }
 
 async fn one_calls_another() -> lydian::Result<()> {
@@ -50,5 +51,30 @@ async fn one_finds_another_by_name() -> lydian::Result<()> {
 
 async fn calls_nest() -> lydian::Result<()> {
     assert_eq!(app::deeper::remote(8).await?, Ok(8));
+    Ok(())
+}
+
+/// The same client of another app, outside of sandboxes and inside one.
+async fn imports_are_typed() -> lydian::Result<()> {
+    use crate::sdk_calls::other::{self, Colour, Point, Shape, ShapeText};
+    let text = ShapeText {
+        at: Point { x: 1.0, y: 2.0 },
+        text: "hi".into(),
+        tags: vec!["a".into()],
+    };
+    for shape in [
+        Shape::Empty,
+        Shape::Line((text.at.clone(), text.at.clone())),
+        Shape::Text(text),
+    ] {
+        let echoed = other::echo::remote(shape.clone(), Some(Colour::DarkBlue)).await?;
+        assert_eq!(echoed, (shape, Some(Colour::DarkBlue)));
+    }
+    assert_eq!(
+        app::imported::remote("hi".into()).await?,
+        Ok("HI HI".to_owned())
+    );
+    let error = other::nothing::remote(1).await.unwrap_err();
+    assert_eq!(error.kind(), lydian::ErrorKind::InvalidArgument, "{error}");
     Ok(())
 }

@@ -1,0 +1,44 @@
+//! Classes: entered once, called often.
+
+use crate::backends::on_each_backend;
+use crate::sdk_classes::app::{self, Point, Shape};
+use lydian::ErrorKind;
+
+on_each_backend! {
+    state_is_kept_between_calls,
+    values_cross_into_methods,
+    a_class_that_cannot_be_entered_says_why,
+    a_function_calls_a_class,
+}
+
+/// Whichever instance serves a call has counted from ten, and an instance that is there is used.
+async fn state_is_kept_between_calls() -> lydian::Result<()> {
+    let first = app::counter::add::remote(1).await?;
+    let second = app::counter::add::remote(1).await?;
+    assert_eq!((first, second), (11, 12));
+    assert_eq!(app::counter::peek::remote().await?, 12);
+    Ok(())
+}
+
+async fn values_cross_into_methods() -> lydian::Result<()> {
+    let (from, to) = (Point { x: 1.0, y: 2.0 }, Point { x: 3.0, y: 4.0 });
+    let line = Shape::Line(from.clone(), to.clone());
+    assert_eq!(app::counter::place::remote(line).await?, [from, to]);
+    assert!(app::counter::place::remote(Shape::Empty).await?.is_empty());
+    let many = app::counter::place::map(vec![Shape::Empty; 20]).await?;
+    assert_eq!(many.len(), 20);
+    Ok(())
+}
+
+async fn a_class_that_cannot_be_entered_says_why() -> lydian::Result<()> {
+    let error = app::broken::get::remote().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Failed, "{error}");
+    assert!(error.message().contains("there is no model"), "{error}");
+    Ok(())
+}
+
+async fn a_function_calls_a_class() -> lydian::Result<()> {
+    let sum = app::through_the_class::remote(5).await?;
+    assert_eq!(sum, Ok(15));
+    Ok(())
+}
