@@ -148,7 +148,7 @@ inside! {
     /// | key | |
     /// | --- | --- |
     /// | `max_idle = "60s"` | how long an instance is kept without a call |
-    /// | `max_calls = 100` | after how many calls it is left |
+    /// | `max_calls = 100`, `max_age = "1h"` | after how many calls, and how long, it is left |
     /// | limits and grants | as for a [`function`](macro@function), for all methods |
     /// | `snapshot`, `parameters` | recorded; refused at deploy until a later release |
     class;

@@ -50,6 +50,7 @@ const OF_FUNCTIONS: &[Key] = &[("cache", Kind::Flag)];
 const OF_CLASSES: &[Key] = &[
     ("max_idle", Kind::Duration),
     ("max_calls", Kind::Count),
+    ("max_age", Kind::Duration),
     ("snapshot", Kind::Flag),
     ("parameters", Kind::Texts),
 ];

@@ -33,7 +33,33 @@ pub mod app {
     /// Adds up, through the class's own methods, called from outside.
     #[lydian::function]
     pub async fn through_the_class(by: u64) -> Result<u64, String> {
-        Ok(counter::add::remote(by).await?)
+        Ok(tally::add::remote(by).await?)
+    }
+
+    /// A second class of the same app.
+    #[lydian::class]
+    pub struct Tally {
+        least: u64,
+    }
+
+    impl Tally {
+        #[lydian::enter]
+        async fn load() -> Self {
+            Self { least: 10 }
+        }
+
+        #[lydian::method]
+        async fn add(&self, by: u64) -> u64 {
+            self.least + by
+        }
+
+        #[lydian::method]
+        fn place(&self, shape: Shape) -> Vec<Point> {
+            match shape {
+                Shape::Line(from, to) => vec![from, to],
+                _ => Vec::new(),
+            }
+        }
     }
 
     /// Counts from ten.
@@ -58,14 +84,6 @@ pub mod app {
         #[lydian::method]
         async fn peek(&self) -> u64 {
             self.count
-        }
-
-        #[lydian::method]
-        fn place(&self, shape: Shape) -> Vec<Point> {
-            match shape {
-                Shape::Line(from, to) => vec![from, to],
-                _ => Vec::new(),
-            }
         }
 
         #[lydian::exit]

@@ -1,14 +1,25 @@
 //! The back ends, each with the test apps.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use lydian::{Backend, with_backend};
 use lydian_client::{Client, Deploy, Options as Embedded};
 use lydian_node::{Node, Options};
 use lydian_tests::{Guest, guests};
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
 
 /// The components that are deployed, under the names their attributes have.
 const APPS: [Guest; 3] = [guests::SDK, guests::SDK_CALLS, guests::SDK_CLASSES];
+
+/// One for all tests: nodes outlive the test that starts them, and each has a pool of sandboxes.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// Runs one test.
+pub(crate) fn block_on<T>(test: impl Future<Output = lydian::Result<T>>) -> T {
+    RUNTIME.block_on(test).unwrap()
+}
 
 /// Threads of this process.
 pub(crate) async fn threads<T>(work: impl Future<Output = T>) -> T {
@@ -21,23 +32,29 @@ pub(crate) async fn threads<T>(work: impl Future<Output = T>) -> T {
 
 /// A node inside this process.
 pub(crate) async fn embedded<T>(work: impl Future<Output = T>) -> T {
-    let backend = Backend::embedded(Embedded::memory()).await.unwrap();
-    deploy(backend.as_client().unwrap()).await;
-    with_backend(backend, work).await
+    static BACKEND: OnceCell<Backend> = OnceCell::const_new();
+    let backend = BACKEND.get_or_init(async || {
+        let backend = Backend::embedded(Embedded::memory()).await.unwrap();
+        deploy(backend.as_client().unwrap()).await;
+        backend
+    });
+    with_backend(backend.await.clone(), work).await
 }
 
 /// A node over a socket.
 pub(crate) async fn node<T>(work: impl Future<Output = T>) -> T {
-    let data = tempfile::TempDir::new().unwrap();
-    let mut options = Options::new(data.path());
-    options.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let node = Node::start(options).await.unwrap();
-    let url = format!("http://{}", node.local_addr().unwrap());
-    let serving = node.clone();
-    tokio::spawn(async move { serving.serve().await });
-    let backend = Backend::connect(&url).await.unwrap();
-    deploy(backend.as_client().unwrap()).await;
-    with_backend(backend, work).await
+    static BACKEND: OnceCell<Backend> = OnceCell::const_new();
+    let backend = BACKEND.get_or_init(async || {
+        let mut options = Options::memory();
+        options.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let node = Node::start(options).await.unwrap();
+        let url = format!("http://{}", node.local_addr().unwrap());
+        tokio::spawn(async move { node.serve().await });
+        let backend = Backend::connect(&url).await.unwrap();
+        deploy(backend.as_client().unwrap()).await;
+        backend
+    });
+    with_backend(backend.await.clone(), work).await
 }
 
 async fn deploy(client: &Client) {
@@ -53,13 +70,13 @@ async fn deploy(client: &Client) {
 macro_rules! on_each_backend {
     ($($name:ident),* $(,)?) => {
         mod threads {
-            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { crate::backends::threads(super::$name()).await.unwrap(); })*
+            $(#[test] fn $name() { crate::backends::block_on(crate::backends::threads(super::$name())); })*
         }
         mod embedded {
-            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { crate::backends::embedded(super::$name()).await.unwrap(); })*
+            $(#[test] fn $name() { crate::backends::block_on(crate::backends::embedded(super::$name())); })*
         }
         mod node {
-            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { crate::backends::node(super::$name()).await.unwrap(); })*
+            $(#[test] fn $name() { crate::backends::block_on(crate::backends::node(super::$name())); })*
         }
     };
 }

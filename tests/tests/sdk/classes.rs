@@ -11,7 +11,7 @@ on_each_backend! {
     a_function_calls_a_class,
 }
 
-/// Whichever instance serves a call has counted from ten, and an instance that is there is used.
+/// An instance that is there is used again. No other test calls this class, whose state they would see.
 async fn state_is_kept_between_calls() -> lydian::Result<()> {
     let first = app::counter::add::remote(1).await?;
     let second = app::counter::add::remote(1).await?;
@@ -23,9 +23,9 @@ async fn state_is_kept_between_calls() -> lydian::Result<()> {
 async fn values_cross_into_methods() -> lydian::Result<()> {
     let (from, to) = (Point { x: 1.0, y: 2.0 }, Point { x: 3.0, y: 4.0 });
     let line = Shape::Line(from.clone(), to.clone());
-    assert_eq!(app::counter::place::remote(line).await?, [from, to]);
-    assert!(app::counter::place::remote(Shape::Empty).await?.is_empty());
-    let many = app::counter::place::map(vec![Shape::Empty; 20]).await?;
+    assert_eq!(app::tally::place::remote(line).await?, [from, to]);
+    assert!(app::tally::place::remote(Shape::Empty).await?.is_empty());
+    let many = app::tally::place::map(vec![Shape::Empty; 20]).await?;
     assert_eq!(many.len(), 20);
     Ok(())
 }

@@ -97,12 +97,6 @@ impl Manifest {
         if map.remove("sdk").is_some_and(|sdk| !sdk.is_string()) {
             return Err(refused("sdk", "is not a string"));
         }
-        if map
-            .remove("entrypoints")
-            .is_some_and(|table| !table.is_object())
-        {
-            return Err(refused("entrypoints", "is not a table"));
-        }
         let entrypoints = entrypoints::parse(map.remove("entrypoints"))?;
         let mut functions = BTreeMap::new();
         for (name, table) in tables(&mut map, "functions")? {
