@@ -185,7 +185,8 @@ fn sdk(given: Option<&Path>) -> Result<String, CliError> {
 
 fn by_path(dir: &Path) -> String {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    let path = toml::Value::from(dir.display().to_string());
+    // A string of JSON is one of TOML.
+    let path = json!(dir.display().to_string());
     format!("{{ path = {path} }}")
 }
 
@@ -226,7 +227,7 @@ mod tests {
     fn a_path_is_a_dependency_whatever_it_is_called() {
         assert_eq!(
             by_path(Path::new("/no where/\"it\"")),
-            "{ path = '/no where/\"it\"' }"
+            r#"{ path = "/no where/\"it\"" }"#
         );
     }
 
