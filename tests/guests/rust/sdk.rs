@@ -19,6 +19,7 @@ pub mod app {
 
     /// `Err` without a word, and `Ok` without a value.
     #[lydian::function]
+    #[allow(clippy::result_unit_err, reason = "the form is what is tested")]
     pub fn check(x: i8) -> Result<(), ()> {
         if x < 0 { Err(()) } else { Ok(()) }
     }
