@@ -181,7 +181,10 @@ impl Guest for Caller {
             Ok(items) => items,
             Err(error) => return told(error),
         };
-        let in_order = items.iter().zip(0..).all(|(item, index)| item.index == index);
+        let in_order = items
+            .iter()
+            .zip(0..)
+            .all(|(item, index)| item.index == index);
         if ordered && !in_order {
             return "out of order".into();
         }
@@ -233,7 +236,9 @@ impl Guest for Caller {
             Ok(mapping) => mapping,
             Err(error) => return told(error),
         };
-        mapping.push(&(0..count).map(input).collect::<Vec<_>>()).expect("room");
+        mapping
+            .push(&(0..count).map(input).collect::<Vec<_>>())
+            .expect("room");
         mapping.finish();
         let (mut good, mut bad) = (0, String::new());
         loop {

@@ -177,7 +177,9 @@ impl Guest for Component {
             max_parallel: 1,
         };
         let mapping = invoke::map(&target, options).expect("the map begins");
-        mapping.push(&vec![Vec::new(); inputs as usize]).expect("room");
+        mapping
+            .push(&vec![Vec::new(); inputs as usize])
+            .expect("room");
         mapping.finish();
         let mut last = 0;
         loop {
