@@ -368,6 +368,9 @@ impl Call {
                     self.relearn(&error);
                     continue;
                 }
+                End::Done(Err(error)) if self.left_well(&error) => {
+                    self.result(End::Done(Ok(Vec::new())), &store)
+                }
                 end => self.result(end, &store),
             };
             times.write(current.as_deref(), &mut self.usage);
@@ -406,20 +409,21 @@ impl Call {
                     self.relearn(&error);
                     continue;
                 }
+                End::Done(Err(error)) if self.left_well(&error) => {
+                    self.result(End::Done(Ok(())), &store)
+                }
                 end => self.result(end, &store),
             };
             times.write(current.as_deref(), &mut self.usage);
             self.account(&store, current.as_deref());
             retire(store);
-            // Whoever asked may have left.
-            if let (Some(answer), Err(failure)) = (answer, &result) {
-                let _ = answer.send((
-                    Outcome {
-                        result: Err(failure.clone()),
-                        usage: self.usage,
-                    },
-                    Vec::new(),
-                ));
+            // Whoever asked may have left. Who exited well has no result, so there is nothing else to send.
+            if let Some(answer) = answer {
+                let outcome = Outcome {
+                    result: result.clone().map(|()| Bytes::new()),
+                    usage: self.usage,
+                };
+                let _ = answer.send((outcome, Vec::new()));
             }
             let _ = done.send(Finished {
                 usage: self.usage,
@@ -427,6 +431,11 @@ impl Call {
             });
             return;
         }
+    }
+
+    /// A function without a result that exits with status 0 has done what it was called for, as a command has.
+    fn left_well(&self, error: &wasmtime::Error) -> bool {
+        self.invocation.function.ty().result.is_none() && limit::exited_well(error)
     }
 
     fn relearn(&self, error: &wasmtime::Error) {

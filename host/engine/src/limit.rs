@@ -168,6 +168,11 @@ pub(crate) fn at_limit(function: &str, limits: &Limits, hit: LimitHit) -> Failur
     }
 }
 
+/// Whether a guest left by its own exit, with success.
+pub(crate) fn exited_well(error: &Error) -> bool {
+    matches!(error.downcast_ref::<I32Exit>(), Some(I32Exit(0)))
+}
+
 /// What the guest did by itself.
 fn by_itself(function: &str, error: &Error) -> Failure {
     let name = format!("function `{function}`");
@@ -176,6 +181,10 @@ fn by_itself(function: &str, error: &Error) -> Failure {
             FailureKind::Arguments,
             format!("cannot call {name}: {malformed}"),
         );
+    }
+    if let Some(I32Exit(0)) = error.downcast_ref::<I32Exit>() {
+        let text = format!("{name} exited with status 0 without returning its result");
+        return Failure::new(FailureKind::Exited, text);
     }
     if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
         return Failure::new(

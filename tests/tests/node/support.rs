@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lydian_client::{Client, Deploy, Error, FailureKind, Function, Input, Limits, Wave};
-use lydian_node::{Node, Options};
+use lydian_node::{Data, Node, Options};
 use lydian_tests::{Guest, guests};
 use tempfile::TempDir;
 
@@ -19,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct TestNode {
     node: Node,
     pub(crate) client: Client,
+    data: PathBuf,
     /// Removed when the node is.
     _data: TempDir,
 }
@@ -47,11 +49,28 @@ impl TestNode {
         Self::with(|_| {}).await
     }
 
+    /// A node on a directory that outlives it.
+    pub(crate) async fn on(data: &Path) -> Self {
+        Self::with(|options| options.data = Data::Directory(data.to_owned())).await
+    }
+
+    /// The files of native code that the node has.
+    pub(crate) fn artifacts(&self) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(self.data.join("artifacts")).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        files
+            .filter(|path| path.extension().is_some_and(|end| end == "artifact"))
+            .collect()
+    }
+
     /// A node with other options.
     pub(crate) async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let data = TempDir::new().unwrap();
         let mut options = Options::new(data.path());
         change(&mut options);
+        let Data::Directory(directory) = options.data.clone() else {
+            panic!("these tests keep what they have on the disk")
+        };
         options.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let node = Node::start(options).await.unwrap();
         let address = node
@@ -63,6 +82,7 @@ impl TestNode {
         Self {
             node,
             client,
+            data: directory,
             _data: data,
         }
     }

@@ -9,6 +9,8 @@
 
 mod bad_input;
 mod catalog;
+mod full_disk;
+mod limits;
 mod map;
 mod new;
 mod node;

@@ -246,6 +246,36 @@ async fn exiting_is_told_apart_from_trapping() {
     );
 }
 
+/// A command that says that it is done is done; a function that owes a result has not given it.
+#[tokio::test]
+async fn exiting_with_success_is_success_where_there_is_no_result() {
+    let without = function(&exiter()).await;
+    let outcome = call(&without, &[Value::U32(0)]).await;
+    assert_eq!(outcome.result.as_deref(), Ok(&[][..]));
+    let text = exiter()
+        .replace(
+            "(func (export \"f\") (param i32)",
+            "(func (export \"f\") (param i32) (result i32)",
+        )
+        .replace(
+            "(call $exit (local.get 0))",
+            "(call $exit (local.get 0)) (i32.const 7)",
+        )
+        .replace(
+            "(param \"status\" u32)",
+            "(param \"status\" u32) (result u32)",
+        );
+    let with = function(&text).await;
+    let failure = failure(call(&with, &[Value::U32(0)]).await);
+    assert_eq!(
+        (failure.kind, failure.message.as_str()),
+        (
+            FailureKind::Exited,
+            "function `exit` exited with status 0 without returning its result"
+        )
+    );
+}
+
 /// Opens a TCP socket, as often as told; answers how many times that failed.
 fn sockets() -> String {
     importing(

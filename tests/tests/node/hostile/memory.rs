@@ -74,14 +74,8 @@ async fn many_memories_share_one_limit() {
             limits(),
         )
         .await;
-    match ended {
-        Ended::Value(grown) => assert!(
-            grown.parse::<u32>().unwrap() <= 4,
-            "{grown} memories grew by {pages} pages"
-        ),
-        Ended::Failed(kind, _) => assert_eq!(kind, FailureKind::Memory),
-        Ended::Refused(_) => {}
-    }
+    // A quarter each, and what the memories had at first: the fourth is too much.
+    assert_eq!(ended, Ended::Value("3".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,9 +84,7 @@ async fn a_table_bomb_is_stopped_like_a_memory_bomb() {
     let ended = node
         .beside_others(node.call(guests::TABLE_BOMB, "grow", &["100000000"], limits()))
         .await;
-    let refused =
-        ended == Ended::Value("false".into()) || ended.kind() == Some(FailureKind::Memory);
-    assert!(refused, "{ended:?}");
+    assert_eq!(ended, Ended::Value("false".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,11 @@
 //! Guests that may reach one address, and keep every connection to it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lydian_client::{FailureKind, Limits};
+use lydian_client::{Call, FailureKind, Limits};
 use lydian_tests::guests;
 use serde_json::json;
 
@@ -154,4 +154,74 @@ async fn all_guests_together_are_bounded_by_the_node() {
     node.is_empty().await;
     let again = ask(&node, "hold", &[&quoted, "30", "0"]).await;
     assert_eq!(again, Ended::Value("(30, none)".into()));
+}
+
+/// What a grant opens, and what it leaves closed, by every road that carries bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_opens_its_address_and_no_other() {
+    let (node, peer) = (TestNode::start().await, Peer::start());
+    let (other, datagrams) = (Peer::start(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let udp = datagrams.local_addr().unwrap();
+    let manifest = json!({ "network": [peer.address.to_string(), udp.to_string()] });
+    node.deploy("net", guests::NET, manifest).await;
+    let quoted = |address: SocketAddr| format!("\"{address}\"");
+    let (granted, closed) = (quoted(peer.address), quoted(other.address));
+    let ask = async |function: &str, arguments: &[&str]| {
+        let function = node.client.function("net", function).await.unwrap();
+        call(&function, arguments).await
+    };
+    assert_eq!(
+        ask("tcp-connect", &[&granted]).await,
+        Ended::Value("ok".into())
+    );
+    let status = ask("get", &["\"http\"", &granted, "\"/\""]).await;
+    assert_eq!(status, Ended::Value("ok(200)".into()));
+    assert_eq!(
+        ask("send-udp", &[&quoted(udp)]).await,
+        Ended::Value("ok".into())
+    );
+    let mut received = [0; 16];
+    let length = datagrams.recv(&mut received).unwrap();
+    assert_eq!(&received[..length], b"hello");
+    let accepted = peer.accepted();
+    assert_eq!(accepted, 2);
+    for (function, arguments) in [
+        ("tcp-connect", vec![closed.as_str()]),
+        ("get", vec!["\"http\"", closed.as_str(), "\"/\""]),
+        // By the port of one and the name of the other; and another spelling of loopback.
+        ("get", vec!["\"http\"", "\"localhost:1\"", "\"/\""]),
+        ("send-udp", vec![closed.as_str()]),
+        ("tcp-listen", vec!["\"127.0.0.1:0\""]),
+    ] {
+        let ended = ask(function, &arguments).await;
+        assert!(
+            matches!(&ended, Ended::Value(value) if value.starts_with("err(")),
+            "{function}: {ended:?}"
+        );
+    }
+    assert_eq!((peer.accepted(), other.accepted()), (accepted, 0));
+}
+
+/// A session is one sandbox for all functions: it may do what each of them may, and has what the least of them has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_has_what_all_its_functions_have() {
+    let node = TestNode::start().await;
+    let manifest = json!({
+        "env": { "ALL": "1" },
+        "timeout": "20s",
+        "functions": {
+            "variables": { "env": { "ONE": "2" }, "timeout": "10s" },
+            "arguments": { "timeout": "15s" },
+        },
+    });
+    node.deploy("env", guests::ENV, manifest).await;
+    let alone = node.client.function("env", "variables").await.unwrap();
+    let both = "[(\"ALL\", \"1\"), (\"ONE\", \"2\")]";
+    assert_eq!(call(&alone, &[]).await, Ended::Value(both.into()));
+    let session = node.client.session("env").await.unwrap();
+    let seen: Vec<(String, String)> = session.call("variables", ()).await.unwrap();
+    assert_eq!(seen, [("ALL".to_owned(), "1".to_owned())]);
+    let call = Call::from_id(&node.client, session.id());
+    let explained = call.explain().await.unwrap();
+    assert_eq!(explained.limits.timeout, Some(Duration::from_secs(10)));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lydian_client::{FailureKind, Limits};
+use lydian_client::{Error, FailureKind, Handle, Limits};
 use lydian_tests::{Guest, guests};
 
 use crate::support::{Ended, SHORT, TestNode, call, timeout};
@@ -44,17 +44,32 @@ async fn a_loop_before_or_after_the_export_ends_at_the_deadline() {
     is_timed_out(&node, guests::SPIN_POST_RETURN, "give", &[]).await;
 }
 
-/// The result is there when the destructor starts to loop; whether it still counts, the sandbox must go.
+/// A resource's destructor runs when its holder lets go of it: the session it is in ends, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_loop_in_a_destructor_leaves_no_sandbox_behind() {
+async fn a_loop_in_a_destructor_ends_its_session_at_the_deadline() {
     let node = TestNode::start().await;
-    let make = node.call(
+    let digest = node.client.put(guests::SPIN_DTOR.bytes()).await.unwrap();
+    let limits = timeout(SHORT);
+    let session = node.client.component_session(digest, limits).await.unwrap();
+    let thing = session
+        .construct("test:spin/things#make", ())
+        .await
+        .unwrap();
+    drop(thing);
+    let next = session.call::<_, Handle>("test:spin/things#make", ());
+    let error = node.beside_others(next).await.unwrap_err();
+    let Error::Failed(failure) = &error else {
+        panic!("{error}")
+    };
+    assert!(failure.message.contains("the session is over"), "{error}");
+    // Without a session nobody could let go of it.
+    let ended = node.call(
         guests::SPIN_DTOR,
         "test:spin/things#make",
         &[],
         timeout(SHORT),
     );
-    node.beside_others(make).await;
+    assert_eq!(ended.await, Ended::Refused("needs-session".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

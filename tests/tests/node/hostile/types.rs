@@ -122,6 +122,7 @@ async fn every_bad_ending_is_told_apart() {
         end("exit-with", &["3"]).await.kind(),
         Some(FailureKind::Exited)
     );
+    assert_eq!(end("exit-with", &["0"]).await, Ended::Value(String::new()));
     for (function, arguments) in [
         ("panic", &["\"no more\""] as &[&str]),
         ("panic-deep", &[]),

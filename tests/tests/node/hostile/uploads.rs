@@ -1,10 +1,10 @@
 //! Uploads that are no component, or one that should never be taken.
 
-use lydian_client::Error;
+use lydian_client::{Error, FailureKind};
 use lydian_tests::{Guest, generate, guests};
 use proptest::prelude::{ProptestConfig, any, proptest};
 
-use crate::support::TestNode;
+use crate::support::{Ended, TestNode, call};
 
 /// Puts it and asks for a function; returns the refusal.
 async fn refused(node: &TestNode, what: &str, component: Vec<u8>) -> Error {
@@ -62,22 +62,97 @@ async fn what_needs_features_that_are_off_is_refused() {
     }
 }
 
-/// More than a sandbox may have by declaration: refused before it can take a slot, or at its limit when called.
+/// More than a sandbox may have by declaration: refused before it can take a slot, with the number that is too large.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_declares_too_much_gets_nothing() {
+async fn what_declares_too_much_is_refused() {
     let node = TestNode::start().await;
-    for (what, component) in [
-        ("a memory of 4 GiB", guests::MEMORY_BOMB_START.bytes()),
-        ("a table of ten million", guests::HUGE_TABLE.bytes()),
-        ("5,000 instances", generate::many_instances(5_000)),
-        ("500 memories", generate::many_memories(500)),
-        ("500 tables", generate::many_tables(500)),
+    for (component, said) in [
+        (
+            guests::HUGE_TABLE.bytes(),
+            "10000000 elements in one table, more than the limit of 100000",
+        ),
+        (
+            generate::many_instances(5_000),
+            "memories, more than the limit of 16",
+        ),
+        (
+            generate::many_memories(500),
+            "memories, more than the limit of 16",
+        ),
+        (
+            generate::many_tables(500),
+            "tables, more than the limit of 64",
+        ),
     ] {
-        if let Ok(run) = node.beside_others(node.bytes(component, "run")).await {
-            let outcome = node.beside_others(run.call::<_, ()>(())).await;
-            assert!(outcome.is_err(), "{what} was granted");
-        }
+        let error = refused(&node, said, component).await;
+        assert!(matches!(error, Error::InvalidArgument(_)), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
     }
+    // What it needs at once is only known to be too much under the caller's limit.
+    let bomb = node.function(guests::MEMORY_BOMB_START, "run").await;
+    let Ended::Failed(kind, message) = node.beside_others(call(&bomb, &[])).await else {
+        panic!("4 GiB were granted")
+    };
+    assert_eq!(kind, FailureKind::Memory);
+    assert!(message.contains("its limit of 256 MiB"), "{message}");
+}
+
+/// Native code of this very node, under the digest of the component it was made from and under its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_nodes_own_native_code_is_no_upload() {
+    let node = TestNode::start().await;
+    node.function(guests::MATH, "square").await;
+    let artifact = node.artifacts().pop().expect("it was compiled");
+    let native = std::fs::read(artifact).unwrap();
+    assert!(native.starts_with(b"\x7fELF"));
+    let error = refused(&node, "an artifact", native.clone()).await;
+    assert!(error.to_string().contains("native code"), "{error}");
+    assert!(matches!(error, Error::InvalidArgument(_)), "{error}");
+    let mut program = std::fs::read("/proc/self/exe").unwrap();
+    program.truncate(8 << 20);
+    let error = refused(&node, "a program", program).await;
+    assert!(error.to_string().contains("native code"), "{error}");
+}
+
+/// Somebody changed the files: what is mapped is what this component was compiled to, or it is compiled again.
+#[tokio::test(flavor = "multi_thread")]
+async fn artifacts_that_were_exchanged_are_not_run() {
+    let data = tempfile::TempDir::new().unwrap();
+    let answer = async |node: &TestNode, number: u32| {
+        let answer = node.bytes(generate::answer(number), "run").await.unwrap();
+        call(&answer, &[]).await
+    };
+    let node = TestNode::on(data.path()).await;
+    assert_eq!(answer(&node, 1).await, Ended::Value("1".into()));
+    let first = node.artifacts();
+    assert_eq!(answer(&node, 2).await, Ended::Value("2".into()));
+    let both = node.artifacts();
+    assert_eq!((first.len(), both.len()), (1, 2));
+    let second = both.iter().find(|path| !first.contains(path)).unwrap();
+    drop(node);
+    let aside = data.path().join("aside");
+    std::fs::rename(&first[0], &aside).unwrap();
+    std::fs::rename(second, &first[0]).unwrap();
+    std::fs::rename(&aside, second).unwrap();
+    let node = TestNode::on(data.path()).await;
+    for number in [1, 2] {
+        let ended = node.beside_others(answer(&node, number)).await;
+        assert_eq!(ended, Ended::Value(number.to_string()));
+    }
+}
+
+/// A component that takes gigabytes to compile is given up at its memory, and its author told; others are served.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_is_too_much_to_compile_is_given_up() {
+    let node = TestNode::with(|options| options.compile_memory_bytes = Some(32 << 20)).await;
+    let error = refused(
+        &node,
+        "a function without end",
+        generate::nested_blocks(100_000),
+    )
+    .await;
+    assert!(matches!(error, Error::InvalidArgument(_)), "{error}");
+    assert!(!error.hints().is_empty(), "{error}");
 }
 
 /// The import is named, and so is the way out.
