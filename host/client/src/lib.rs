@@ -107,6 +107,7 @@ mod map;
 mod nodeinfo;
 mod run;
 mod session;
+mod ship;
 mod stream;
 mod transport;
 mod typed;

@@ -198,6 +198,7 @@ fn is_socket(table: &ResourceTable, at: u32) -> bool {
         || is::<wasmtime_wasi::p2::UdpSocket>(table, at)
         || is::<wasmtime_wasi::sockets::TcpSocket>(table, at)
         || is::<wasmtime_wasi::sockets::UdpSocket>(table, at)
+        || is::<wasmtime_wasi::filesystem::Descriptor>(table, at)
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Capabilities of one sandbox. The default grants nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +15,32 @@ pub struct Grants {
     pub env: Vec<(String, String)>,
     /// Command-line arguments, the program name first.
     pub args: Vec<String>,
+    /// Directories that it may read.
+    pub mounts: Vec<Mount>,
 }
+
+/// A directory of the host that a guest may read, and nothing else.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// Where the guest sees it: `/assets`.
+    pub at: String,
+    /// What it sees there.
+    pub directory: Arc<dyn Directory>,
+}
+
+/// A directory that is there as long as this value is.
+pub trait Directory: fmt::Debug + Send + Sync {
+    /// Where it is.
+    fn path(&self) -> &Path;
+}
+
+impl PartialEq for Mount {
+    fn eq(&self, other: &Mount) -> bool {
+        self.at == other.at && self.directory.path() == other.directory.path()
+    }
+}
+
+impl Eq for Mount {}
 
 /// A pattern of hosts and ports a guest may connect to: `api.example.org:443`, `*.example.org:443`,
 /// `10.0.0.7:5432`, `[::1]:8080`, `example.org:*`.

@@ -7,6 +7,7 @@
 use crate::calls;
 use crate::config::Concurrency;
 use crate::egress::Egress;
+use crate::files;
 use crate::grants::Grants;
 use crate::limits::Limits;
 use crate::network;
@@ -15,7 +16,7 @@ use crate::stdio::Printer;
 use std::time::Duration;
 use wasmtime::Result;
 use wasmtime::component::Linker;
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder};
+use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder};
 
 /// wasmtime's own bound on a block of HTTP headers.
 pub(crate) const MAX_HTTP_FIELD_BYTES: usize = 128 << 10;
@@ -35,6 +36,7 @@ pub(crate) fn link(engine: &wasmtime::Engine, concurrency: Concurrency) -> Resul
     }
     linker.allow_shadowing(true);
     network::link(&mut linker, concurrency)?;
+    files::link(&mut linker, concurrency)?;
     linker.allow_shadowing(false);
     calls::host::link(&mut linker)?;
     Ok(linker)
@@ -66,6 +68,13 @@ pub(crate) fn context(
             let allowed = check.allows(address, purpose);
             Box::pin(async move { allowed })
         });
+    for mount in &grants.mounts {
+        let path = mount.directory.path();
+        if let Err(error) = builder.preopened_dir(path, &mount.at, FsPerms::ReadOnly) {
+            // The guest finds nothing at the path, and says so better than anyone else could.
+            tracing::warn!(at = mount.at, %error, "cannot open a mounted directory");
+        }
+    }
     builder.build()
 }
 

@@ -10,6 +10,7 @@ use crate::checks;
 use crate::clock::now_ms;
 use crate::ephemeral::Ephemerals;
 use crate::manifest::Manifest;
+use crate::mounts::Mounts;
 use crate::node::StartError;
 use crate::options::Options;
 use crate::resolve::Resolver;
@@ -21,6 +22,7 @@ use lydian_store::{LiveSet, Store, Version};
 use lydian_value::Digest;
 use parking_lot::Mutex;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Components whose number of functions is remembered; a listing of more apps reads some of them again.
@@ -36,6 +38,7 @@ pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) resolver: Resolver,
     pub(crate) ephemerals: Ephemerals,
+    pub(crate) mounts: Mounts,
     pub(crate) admission: Pools,
     pub(crate) warm: Warm,
     pub(crate) budget: ByteBudget,
@@ -50,7 +53,13 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(options: Options, store: Store, engine: Engine) -> Result<Self, StartError> {
+    /// Directories of apps are made below `directory`.
+    pub(crate) fn new(
+        options: Options,
+        store: Store,
+        engine: Engine,
+        directory: &Path,
+    ) -> Result<Self, StartError> {
         let stats = engine.stats();
         let plain = Bounds {
             concurrent: false,
@@ -65,14 +74,21 @@ impl Core {
         };
         let admission = Pools::new(plain, concurrent);
         let ephemerals = Ephemerals::default();
+        let failed = |source| StartError::Directory {
+            path: directory.to_owned(),
+            source,
+        };
+        let mounts = Mounts::open(store.clone(), directory).map_err(failed)?;
         Ok(Self {
             resolver: Resolver::new(
                 store.clone(),
                 ephemerals.clone(),
+                mounts.clone(),
                 engine.clone(),
                 options.app_log_bytes,
             ),
             ephemerals,
+            mounts,
             warm: Warm::new(engine.clone(), admission.clone()),
             admission,
             budget: ByteBudget::new(options.payload_budget(), budget::MAX_WAIT),
@@ -115,13 +131,22 @@ impl Core {
         count
     }
 
-    /// What is used and the store does not know of: the code of ephemeral apps.
-    pub(crate) fn live_blobs(&self) -> LiveSet {
-        self.ephemerals
-            .code()
-            .into_iter()
-            .map(|(component, _)| component)
-            .collect()
+    /// What is used and the store does not know of: the code of ephemeral apps, and the directories of all.
+    ///
+    /// # Errors
+    /// It cannot be known what is used.
+    pub(crate) async fn live_blobs(&self) -> Result<LiveSet, lydian_store::Error> {
+        let mut code = self.ephemerals.code();
+        let mut live: LiveSet = code.iter().map(|(component, _)| *component).collect();
+        code.extend(self.store.catalog().code().await?);
+        let manifests = code.iter().map(|(_, manifest)| Manifest::parse(manifest));
+        // One that this release does not read is of no version that it runs.
+        let points = manifests
+            .flatten()
+            .flat_map(|manifest| manifest.mounts().to_vec());
+        let trees = points.map(|point| point.tree).collect();
+        live.extend(self.mounts.live(trees).await?);
+        Ok(live)
     }
 
     /// What the machine offers, as of the last half minute, and what the node uses of it now.

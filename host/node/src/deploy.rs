@@ -8,7 +8,7 @@ use crate::convert;
 use crate::core::Core;
 use crate::ephemeral::is_ephemeral;
 use crate::error::Error;
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, Manifest, MountPoint};
 use crate::prepare;
 use crate::resolve::{digest_of, environment};
 use bytes::Bytes;
@@ -191,6 +191,9 @@ impl Core {
         let manifest_json: Bytes = manifest::merged(manifest::section::find(&bytes)?, file)?.into();
         let manifest = Manifest::parse(&manifest_json)?;
         manifest.check_functions(component.interface())?;
+        for mount in manifest.mounts() {
+            self.mounts.check(mount).await?;
+        }
         Ok(Candidate {
             component,
             component_bytes: bytes.len() as u64,
@@ -212,10 +215,15 @@ impl Core {
         let Some(current) = current else {
             changes.differ("component", "", &candidate.component.digest().short());
             changes.functions(&Described::default(), &new);
+            changes.mounts(&[], candidate.manifest.mounts());
             return changes.0;
         };
         let (before, after) = (current.current.component, candidate.component.digest());
         changes.differ("component", &before.short(), &after.short());
+        let mounted_before = Manifest::parse(&current.current.manifest)
+            .map(|manifest| manifest.mounts().to_vec())
+            .unwrap_or_default();
+        changes.mounts(&mounted_before, candidate.manifest.mounts());
         let tenant = || prepare::tenant(&current.environment, &current.name);
         let old = prepare::component(&self.engine, &self.store, before, tenant).await;
         let manifest = Manifest::parse(&current.current.manifest);
@@ -349,6 +357,20 @@ impl Changes {
                 self.differ(&format!("limit {name}.{what}"), &before, &after);
             }
             self.grants(name, granted_before, granted);
+        }
+    }
+
+    fn mounts(&mut self, before: &[MountPoint], after: &[MountPoint]) {
+        let tree = |points: &[MountPoint], path: &str| {
+            let found = points.iter().find(|point| point.path == path);
+            found.map_or_else(String::new, |point| point.tree.short())
+        };
+        let gone = before
+            .iter()
+            .filter(|old| tree(after, &old.path).is_empty());
+        for path in gone.chain(after).map(|point| &point.path) {
+            let (old, new) = (tree(before, path), tree(after, path));
+            self.differ(&format!("mount {path}"), &old, &new);
         }
     }
 

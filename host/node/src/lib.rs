@@ -22,6 +22,7 @@ mod deploy;
 mod ephemeral;
 mod error;
 mod manifest;
+mod mounts;
 mod node;
 mod options;
 mod prepare;

@@ -139,7 +139,7 @@ impl Node {
         };
         let (store, directory) = open(&options, temporary.as_ref()).await?;
         let directory = options.artifacts.clone().unwrap_or(directory);
-        let mut engine = lydian_engine::Options::new(directory);
+        let mut engine = lydian_engine::Options::new(directory.clone());
         engine.pool = options
             .max_sandboxes
             .map_or_else(PoolOptions::default, PoolOptions::sized);
@@ -150,7 +150,8 @@ impl Node {
         compile.memory_bytes = options.compile_memory_bytes.unwrap_or(compile.memory_bytes);
         compile.cache_bytes = options.artifact_cache_bytes.unwrap_or(compile.cache_bytes);
         engine.limits = options.limits;
-        let core = Arc::new(Core::new(options, store, Engine::new(engine)?)?);
+        let core = Core::new(options, store, Engine::new(engine)?, &directory)?;
+        let core = Arc::new(core);
         let (health, health_service) = tonic_health::server::health_reporter();
         let plain = plain_routes(&core);
         let routes = routes(&core, plain.clone(), health_service)?;
@@ -391,11 +392,11 @@ async fn collect_garbage(core: &Core) {
             "cannot remove expired results"
         );
     }
-    match core
-        .store
-        .collect(core.live_blobs(), core.options.blob_grace)
-        .await
-    {
+    let collected = async {
+        let live = core.live_blobs().await?;
+        core.store.collect(live, core.options.blob_grace).await
+    };
+    match collected.await {
         Ok(swept) => tracing::debug!(?swept, "collected blobs"),
         Err(error) => tracing::warn!(
             error = &error as &dyn std::error::Error,

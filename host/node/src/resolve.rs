@@ -15,11 +15,12 @@ use crate::calls::log::LogRing;
 use crate::ephemeral::{Ephemerals, is_ephemeral};
 use crate::error::{Error, known_names};
 use crate::manifest::{Class, Manifest};
+use crate::mounts::Mounts;
 use crate::prepare;
 use crate::warm::Terms;
 use lru::LruCache;
 use lydian_api::v1::{AppRef, Target, target};
-use lydian_engine::{Component, Engine, Function, Grants, Limits, Start};
+use lydian_engine::{Component, Directory, Engine, Function, Grants, Limits, Mount, Start};
 use lydian_store::{App, AppState, DEFAULT_ENVIRONMENT, Store, Version};
 use lydian_value::{Digest, FuncType, Interface};
 use parking_lot::{Mutex, RwLock};
@@ -28,6 +29,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
+use tokio::sync::OnceCell;
 
 /// Versions that are not current, and bare components, kept ready.
 const MAX_SIDE_ENTRIES: usize = 256;
@@ -39,6 +41,7 @@ pub(crate) struct Resolver(Arc<Inner>);
 struct Inner {
     store: Store,
     ephemerals: Ephemerals,
+    mounts: Mounts,
     engine: Engine,
     /// By environment, then app: both lookups borrow, so a call allocates nothing here.
     apps: RwLock<HashMap<String, HashMap<String, Entry>>>,
@@ -77,6 +80,8 @@ pub(crate) struct Ready {
     pub(crate) digest: Digest,
     pub(crate) manifest: Arc<Manifest>,
     classes: Arc<[Arc<Terms>]>,
+    /// Its directories, once they were made.
+    mounts: OnceCell<Vec<Mount>>,
     known: RwLock<Known>,
     tenant: Tenant,
     live: Arc<Live>,
@@ -108,6 +113,8 @@ pub(crate) struct Resolved {
     /// What the deployment sets; the rest is the node's.
     pub(crate) limits: Limits,
     pub(crate) grants: Arc<Grants>,
+    /// Weak, for ended calls remember their function and must not keep its directories.
+    mounts: Vec<(String, Weak<dyn Directory>)>,
     /// Calls that one call of it may lead to; 0: the node's default.
     pub(crate) fan_out: u64,
     pub(crate) tenant: Tenant,
@@ -136,12 +143,14 @@ impl Resolver {
     pub(crate) fn new(
         store: Store,
         ephemerals: Ephemerals,
+        mounts: Mounts,
         engine: Engine,
         app_log_bytes: usize,
     ) -> Self {
         Self(Arc::new(Inner {
             store,
             ephemerals,
+            mounts,
             engine,
             apps: RwLock::default(),
             side: Mutex::new(LruCache::new(
@@ -212,8 +221,12 @@ impl Resolver {
         }
     }
 
-    /// The component, made ready when it is not.
+    /// The component and its directories, made ready when they are not.
     pub(crate) async fn component(&self, ready: &Ready) -> Result<Arc<Component>, Error> {
+        if !ready.manifest.mounts().is_empty() {
+            let make = || self.0.mounts.make(ready.manifest.mounts());
+            ready.mounts.get_or_try_init(make).await?;
+        }
         let tenant = || prepare::tenant(&ready.place.environment, &ready.place.app);
         prepare::component(&self.0.engine, &self.0.store, ready.digest, tenant).await
     }
@@ -340,6 +353,7 @@ impl Resolver {
             digest,
             manifest: Arc::default(),
             classes: Arc::default(),
+            mounts: OnceCell::new(),
             known: RwLock::default(),
             tenant,
             live: self.0.bare.clone(),
@@ -388,6 +402,7 @@ impl Resolver {
             |class: &Class| Arc::new(Terms::new(place.clone(), class.clone(), live.clone()));
         Ok(Arc::new(Ready {
             classes: manifest.classes().iter().map(terms).collect(),
+            mounts: OnceCell::new(),
             place,
             digest: version.component,
             manifest: Arc::new(manifest),
@@ -496,6 +511,7 @@ impl Ready {
         Resolved {
             limits: self.manifest.limits(name),
             grants: Arc::new(self.manifest.grants(name)),
+            mounts: self.mounts.get().into_iter().flatten().map(weak).collect(),
             fan_out: self.manifest.fan_out(name),
             place: self.place.clone(),
             digest: self.digest,
@@ -514,7 +530,22 @@ impl Ready {
     }
 }
 
+fn weak(mount: &Mount) -> (String, Weak<dyn Directory>) {
+    (mount.at.clone(), Arc::downgrade(&mount.directory))
+}
+
 impl Resolved {
+    /// The directories of its app, there as long as the answer is.
+    pub(crate) fn mounts(&self) -> Vec<Mount> {
+        let strong = |(at, directory): &(String, Weak<dyn Directory>)| {
+            Some(Mount {
+                at: at.clone(),
+                directory: directory.upgrade()?,
+            })
+        };
+        self.mounts.iter().filter_map(strong).collect()
+    }
+
     /// The version it is of, made again where it is not kept.
     fn ready(&self) -> Arc<Ready> {
         self.ready.upgrade().unwrap_or_else(|| {
@@ -523,6 +554,7 @@ impl Resolved {
                 digest: self.digest,
                 manifest: self.manifest.clone(),
                 classes: self.classes.clone(),
+                mounts: OnceCell::new_with(Some(self.mounts())),
                 known: RwLock::default(),
                 tenant: self.tenant,
                 live: self.live.clone(),

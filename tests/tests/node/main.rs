@@ -11,5 +11,6 @@ mod calls;
 mod classes;
 mod examples;
 mod hostile;
+mod mounts;
 mod support;
 mod values;

@@ -87,6 +87,21 @@ impl TestNode {
         }
     }
 
+    /// Removes what nothing uses.
+    pub(crate) async fn collect(&self) {
+        self.node.collect().await;
+    }
+
+    /// Directories that are there for guests.
+    pub(crate) fn trees(&self) -> usize {
+        let nodes = std::fs::read_dir(self._data.path().join("trees")).unwrap();
+        let trees = nodes.flatten().map(|node| {
+            let entries = std::fs::read_dir(node.path()).unwrap().flatten();
+            entries.filter(|entry| entry.path().is_dir()).count()
+        });
+        trees.sum()
+    }
+
     /// Stops the node in order. Without its port it still answers what is known, in process.
     pub(crate) async fn shut_down(self) -> Self {
         self.node.shutdown(PATIENCE).await;

@@ -219,6 +219,17 @@ impl AppsService {
         let component = prepare::component(&core.engine, &core.store, digest, tenant).await?;
         let interface = component.interface();
         let parsed = crate::manifest::Manifest::parse(manifest)?;
+        let mut mounts = Vec::new();
+        for point in parsed.mounts() {
+            let tree = core.mounts.check(point).await?;
+            mounts.push(v1::Mount {
+                path: point.path.clone(),
+                from: point.from.clone(),
+                tree: Bytes::copy_from_slice(point.tree.as_bytes()),
+                files: tree.files.len() as u64,
+                bytes: tree.bytes(),
+            });
+        }
         Ok(v1::DescribeResponse {
             app,
             functions: deploy::functions(interface, &parsed, &core.limits()),
@@ -231,7 +242,7 @@ impl AppsService {
                 .iter()
                 .map(|class| described(class, interface))
                 .collect(),
-            mounts: Vec::new(),
+            mounts,
             entrypoints: parsed.entrypoints().to_vec(),
         })
     }

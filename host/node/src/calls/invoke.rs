@@ -301,7 +301,7 @@ pub(crate) fn invocation(
         args,
         limits: call.limits_now(),
         calls: calls(core, call),
-        grants: call.target.grants.clone(),
+        grants: call.grants(),
         output,
         cancel: call.cancel.clone(),
     }

@@ -8,7 +8,9 @@ use crate::clock::now_ms;
 use crate::resolve::Resolved;
 use bytes::Bytes;
 use lydian_api::v1::{call_info, log_chunk};
-use lydian_engine::{Failure, FailureKind, Limits, OutputChunk, OutputStream, Usage};
+use lydian_engine::{
+    Failure, FailureKind, Grants, Limits, Mount, OutputChunk, OutputStream, Usage,
+};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -38,6 +40,8 @@ pub(crate) struct Call {
     over: Notify,
     /// The node stopped under the call.
     interrupted: AtomicBool,
+    /// Directories of its app, until it has ended.
+    mounts: Mutex<Vec<Mount>>,
 }
 
 /// How far a call has come.
@@ -65,6 +69,7 @@ pub(crate) struct NewCall {
 impl Call {
     pub(crate) fn new(new: NewCall) -> Self {
         Self {
+            mounts: Mutex::new(new.target.mounts()),
             id: new.id,
             kind: new.kind,
             target: new.target,
@@ -97,6 +102,18 @@ impl Call {
             concurrent: function.is_concurrent(),
             calls: function.makes_calls(),
             nested: self.lineage.is_nested(),
+        }
+    }
+
+    /// What it may reach, its app's directories included.
+    pub(crate) fn grants(&self) -> Arc<Grants> {
+        let mounts = self.mounts.lock();
+        match mounts.is_empty() {
+            true => self.target.grants.clone(),
+            false => Arc::new(Grants {
+                mounts: mounts.clone(),
+                ..Grants::clone(&self.target.grants)
+            }),
         }
     }
 
@@ -135,6 +152,7 @@ impl Call {
         progress.usage = usage;
         progress.failure = failure;
         drop(progress);
+        self.mounts.lock().clear();
         self.over.notify_waiters();
         if let Some(log) = self.log.get() {
             log.close();

@@ -151,7 +151,10 @@ fn session_options(
     let call = &running.call;
     let mut options = SessionOptions::new(component.clone());
     options.limits = call.limits;
-    options.grants = grants;
+    options.grants = Arc::new(Grants {
+        mounts: call.grants().mounts.clone(),
+        ..Grants::clone(&grants)
+    });
     options.output = running.sink(None);
     options.cancel = call.cancel.clone();
     options.calls = calls(core, call);

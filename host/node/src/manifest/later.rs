@@ -15,7 +15,6 @@ const LATER: &[(&[&str], &str)] = &[
         &["build", "image", "layers"],
         "image layers and build steps",
     ),
-    (&["mounts", "mount"], "mounted directories"),
     (&["snapshot"], "snapshots of classes"),
     (&["warm"], "functions on warm sandboxes that are no classes"),
     (

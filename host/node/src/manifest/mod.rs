@@ -21,8 +21,8 @@
 //! | `handles`, `open-files` | counts |
 //! | `network`, `env`, `args` | grants: hosts and ports, environment variables, arguments |
 //! | `fan-out` | calls that one call of it may lead to |
+//! | `classes`, `mounts` | instances that are kept between calls; directories shipped with the app |
 //! | `docs`, `kind` | written by the SDK, per function |
-//! | `entrypoints` | written by the SDK: programs of the crate that run on their caller's machine |
 //! | `sdk`, `entrypoints` | written by the SDK, per app: its version, what runs on the caller's machine |
 //!
 //! Always true: every key is read by something. An unknown key is refused by name, and one that a later
@@ -32,6 +32,7 @@
 mod classes;
 mod entrypoints;
 mod later;
+mod mounts;
 pub(crate) mod section;
 mod units;
 
@@ -41,6 +42,7 @@ use lydian_api::size::MAX_PAYLOAD_BYTES;
 use lydian_api::v1;
 use lydian_engine::{Grants, HostPort, Limits};
 use lydian_value::Interface;
+pub(crate) use mounts::MountPoint;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -53,6 +55,7 @@ pub(crate) struct Manifest {
     app: Settings,
     functions: BTreeMap<String, Settings>,
     classes: Vec<Class>,
+    mounts: Vec<MountPoint>,
     entrypoints: Vec<v1::Entrypoint>,
 }
 
@@ -93,11 +96,12 @@ impl Manifest {
         if map.remove("name").is_some_and(|name| !name.is_string()) {
             return Err(refused("name", "is not a string"));
         }
-        // For people and for the command line; nothing here depends on them.
+        // For people.
         if map.remove("sdk").is_some_and(|sdk| !sdk.is_string()) {
             return Err(refused("sdk", "is not a string"));
         }
         let entrypoints = entrypoints::parse(map.remove("entrypoints"))?;
+        let mounts = mounts::parse(&mut map)?;
         let mut functions = BTreeMap::new();
         for (name, table) in tables(&mut map, "functions")? {
             let settings = Settings::parse(&format!("functions.{name}"), table)?;
@@ -111,6 +115,7 @@ impl Manifest {
             app: Settings::parse("", map)?,
             functions,
             classes,
+            mounts,
             entrypoints,
         })
     }
@@ -167,6 +172,11 @@ impl Manifest {
         &self.classes
     }
 
+    /// Directories shipped with the app.
+    pub(crate) fn mounts(&self) -> &[MountPoint] {
+        &self.mounts
+    }
+
     /// The class that a function is a method of.
     pub(crate) fn class_of(&self, function: &str) -> Option<&Class> {
         self.classes.iter().find(|class| class.has_method(function))
@@ -211,6 +221,8 @@ impl Manifest {
             network: network.unwrap_or_default(),
             env: env.into_iter().collect(),
             args: args.unwrap_or_default(),
+            // Where they are is known once they were made.
+            mounts: Vec::new(),
         }
     }
 
@@ -353,6 +365,7 @@ const KEYS: &[&str] = &[
     "kind",
     "functions",
     "classes",
+    "mounts",
     "name",
     "version",
     "sdk",

@@ -84,7 +84,7 @@ fn unknown_keys_are_refused_by_name() {
 fn what_comes_later_is_refused_with_a_sentence() {
     for key in [
         "volumes", "secrets", "gpu", "schedule", "endpoint", "retries", "build", "snapshot",
-        "mounts", "cache",
+        "cache",
     ] {
         for json in [
             format!(r#"{{"{key}": {{}}}}"#),

@@ -258,12 +258,19 @@ impl Catalog {
 
     /// The components of all versions of all apps: what collection must keep.
     pub async fn live_blobs(&self) -> Result<LiveSet> {
+        let code = self.code().await?;
+        Ok(code.into_iter().map(|(component, _)| component).collect())
+    }
+
+    /// Component and manifest of all versions of all apps.
+    pub async fn code(&self) -> Result<Vec<(Digest, Bytes)>> {
         let (versions, _) =
             scan_all(&*self.0.meta, Range::prefix(&record::VERSIONS.into())).await?;
-        versions
-            .iter()
-            .map(|(key, entry)| Ok(VersionRecord::read(key, &entry.value)?.component))
-            .collect()
+        let code = |(key, entry): &(Key, Entry)| {
+            let version = VersionRecord::read(key, &entry.value)?;
+            Ok((version.component, version.manifest))
+        };
+        versions.iter().map(code).collect()
     }
 
     /// Appends `version` to the app's history unless the current one is the same.
