@@ -113,17 +113,35 @@ impl Hosts {
 }
 
 /// Builds the wasmtime engine over the largest pool that the machine gives, if no size was asked for.
-fn reserve(options: &PoolOptions, machine: &Machine) -> Result<(wasmtime::Engine, Pool), Error> {
-    let mut options = options.clone();
-    let fixed = options.max_sandboxes.is_some();
+fn reserve(asked: &PoolOptions, machine: &Machine) -> Result<(wasmtime::Engine, Pool), Error> {
+    let mut options = asked.clone();
+    let fixed = asked.max_sandboxes.is_some();
     loop {
         let pool = Pool::new(&options, machine);
         match wasmtime::Engine::new(&wasmtime_config(Concurrency::Off, Some(&pool))) {
-            Ok(engine) => return Ok((engine, pool)),
-            Err(_) if !fixed && pool.sandboxes > Pool::FEWEST => {
+            Ok(engine) if fixed || has_room_for(&pool.concurrent(asked)) => {
+                return Ok((engine, pool));
+            }
+            Ok(_) | Err(_) if !fixed && pool.sandboxes > Pool::FEWEST => {
                 options.max_sandboxes = Some((pool.sandboxes / 2).max(Pool::FEWEST));
             }
+            Ok(engine) => return Ok((engine, pool)),
             Err(error) => return Err(no_pool(&pool, error)),
+        }
+    }
+}
+
+/// Whether the address space that the second pool will want is there: the first one must not take all of it, as it would
+/// where a process runs several engines.
+fn has_room_for(pool: &Pool) -> bool {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+    let bytes = usize::try_from(pool.address_space_bytes()).unwrap_or(usize::MAX);
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: a new mapping at an address of the kernel's choice, which nothing can reach and which is gone again at once.
+    unsafe {
+        match mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::empty(), flags) {
+            Ok(place) => munmap(place, bytes).is_ok(),
+            Err(_) => false,
         }
     }
 }

@@ -111,7 +111,11 @@ impl Pool {
 
     /// What the pool reserves.
     pub(crate) fn address_space_gib(&self) -> u64 {
-        (u64::from(self.sandboxes) * ADDRESS_SPACE_PER_SANDBOX) >> 30
+        self.address_space_bytes() >> 30
+    }
+
+    pub(crate) fn address_space_bytes(&self) -> u64 {
+        u64::from(self.sandboxes) * ADDRESS_SPACE_PER_SANDBOX
     }
 
     /// Slots taken by a component with this many memories and tables.
