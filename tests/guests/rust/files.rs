@@ -64,7 +64,9 @@ impl Guest for Files {
     }
 
     fn hold(path: String, count: u32) -> u32 {
-        let files: Vec<fs::File> = (0..count).map_while(|_| fs::File::open(&path).ok()).collect();
+        let files: Vec<fs::File> = (0..count)
+            .map_while(|_| fs::File::open(&path).ok())
+            .collect();
         files.len() as u32
     }
 }
