@@ -15,15 +15,14 @@ use lydian_api::size::MAX_MESSAGE_BYTES;
 use lydian_api::v1::calls_client::CallsClient;
 use lydian_api::v1::map_response::Part;
 use lydian_api::v1::{self, MapInputs, MapOpen, MapRequest, Target, map_request};
+use lydian_benches::{Error, median, raw, runtime, start};
 use lydian_engine::{Engine, Invocation, Options as EngineOptions};
-use lydian_node::{Node, Options};
+use lydian_node::Options;
 use lydian_value::Digest;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
 
 const CALLS: usize = 20_000;
 const INPUTS: u64 = 100_000;
@@ -41,7 +40,7 @@ fn main() -> Result<(), Error> {
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|arg| arg == name);
     // A runtime of its own for the client, as it would be in another process.
     let (server, client) = (runtime()?, runtime()?);
-    let (node, address) = server.block_on(start())?;
+    let (node, address) = server.block_on(start(Options::memory()))?;
     let channel = client.block_on(connect(address))?;
     let digest = client.block_on(put(channel.clone()))?;
     client.block_on(deploy(channel.clone(), digest, 0..10))?;
@@ -72,23 +71,6 @@ fn main() -> Result<(), Error> {
     }
     server.block_on(node.shutdown(Duration::ZERO));
     Ok(())
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    Ok(tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?)
-}
-
-async fn start() -> Result<(Node, SocketAddr), Error> {
-    let mut options = Options::memory();
-    options.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let node = Node::start(options).await?;
-    let address = node.local_addr().ok_or("no address")?;
-    let served = node.clone();
-    tokio::spawn(async move { served.serve().await });
-    Ok((node, address))
 }
 
 async fn connect(address: SocketAddr) -> Result<Channel, Error> {
@@ -242,15 +224,6 @@ async fn map(channel: Channel) -> Result<f64, Error> {
         return Err(format!("{results} results").into());
     }
     Ok(INPUTS as f64 / since.elapsed().as_secs_f64())
-}
-
-fn raw(digest: Digest) -> Bytes {
-    Bytes::copy_from_slice(digest.as_bytes())
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 fn ratio(one: Duration, other: Duration) -> f64 {

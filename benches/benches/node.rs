@@ -14,17 +14,17 @@
 
 use bytes::Bytes;
 use lydian_api::v1;
+use lydian_benches::{Error, beside, median, raw, runtime, start};
 use lydian_engine::{Engine, Options as EngineOptions, SessionOptions};
 use lydian_node::{Node, Options};
 use lydian_tests::guests;
 use lydian_value::Digest;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tonic::transport::Channel;
 
-type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Each first call needs a node of its own.
@@ -39,10 +39,7 @@ fn main() -> Result<()> {
         .filter(|arg| !arg.starts_with('-'))
         .collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|arg| arg == name);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     if wants("first") {
         runtime.block_on(first())?;
     }
@@ -63,7 +60,7 @@ async fn first() -> Result<()> {
     let (mut compiled, mut loaded) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
         let directory = tempfile::tempdir()?;
-        let (node, channel) = start(directory.path()).await?;
+        let (node, channel) = connected(directory.path()).await?;
         let bytes = Bytes::from(guests::MATH.bytes());
         let digest = put(channel.clone(), bytes).await?;
         let since = Instant::now();
@@ -76,7 +73,7 @@ async fn first() -> Result<()> {
         deploy(channel, digest).await?;
         node.shutdown(Duration::ZERO).await;
 
-        let (node, channel) = start(directory.path()).await?;
+        let (node, channel) = connected(directory.path()).await?;
         let since = Instant::now();
         call(channel, v1::Target::app("", "math", "square")).await?;
         loaded.push(since.elapsed());
@@ -90,13 +87,8 @@ async fn first() -> Result<()> {
     Ok(())
 }
 
-async fn start(directory: &Path) -> Result<(Node, Channel)> {
-    let mut options = Options::new(directory);
-    options.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let node = Node::start(options).await?;
-    let address = node.local_addr().ok_or("no address")?;
-    let served = node.clone();
-    tokio::spawn(async move { served.serve().await });
+async fn connected(directory: &Path) -> Result<(Node, Channel)> {
+    let (node, address) = start(Options::new(directory)).await?;
     let channel = Channel::from_shared(format!("http://{address}"))?
         .tcp_nodelay(true)
         .connect()
@@ -307,13 +299,6 @@ impl Drop for Running {
     }
 }
 
-/// A program of the same build: benches lie in `release/deps`.
-fn beside(name: &str) -> Option<PathBuf> {
-    let bench = std::env::current_exe().ok()?;
-    let program = bench.parent()?.parent()?.join(name);
-    program.is_file().then_some(program)
-}
-
 fn wasmtime() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("WASMTIME") {
         return Some(path.into());
@@ -333,13 +318,4 @@ fn resident(process: &str) -> Result<u64> {
         .ok_or("no VmRSS")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
     Ok(kib * 1024)
-}
-
-fn raw(digest: Digest) -> Bytes {
-    Bytes::copy_from_slice(digest.as_bytes())
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }

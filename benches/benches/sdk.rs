@@ -14,11 +14,11 @@
     reason = "an app's functions are public, in a bench as well"
 )]
 
+use lydian_benches::{Error, beside, median, runtime, start};
 use lydian_client::{Client, Value};
-use lydian_node::{Node, Options};
+use lydian_node::Options;
 use lydian_tests::examples;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,7 +33,6 @@ mod app {
     }
 }
 
-type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = Error> = std::result::Result<T, E>;
 
 const CALLS: usize = 10_000;
@@ -50,7 +49,7 @@ fn main() -> Result<()> {
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|arg| arg == name);
     // A runtime of its own for the node, as it would be in another process.
     let (server, client) = (runtime()?, runtime()?);
-    let (node, address) = server.block_on(start())?;
+    let (node, address) = server.block_on(start(Options::memory()))?;
     let url = format!("http://{address}");
     if wants("typed") {
         client.block_on(typed(&url))?;
@@ -70,23 +69,6 @@ fn main() -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?)
-}
-
-async fn start() -> Result<(Node, SocketAddr)> {
-    let mut options = Options::memory();
-    options.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let node = Node::start(options).await?;
-    let address = node.local_addr().ok_or("no address")?;
-    let served = node.clone();
-    tokio::spawn(async move { served.serve().await });
-    Ok((node, address))
 }
 
 async fn typed(url: &str) -> Result<()> {
@@ -206,16 +188,4 @@ fn rebuild() -> Result<()> {
         median(times)
     );
     Ok(())
-}
-
-/// A program of the same build: benches lie in `release/deps`.
-fn beside(name: &str) -> Option<PathBuf> {
-    let bench = std::env::current_exe().ok()?;
-    let program = bench.parent()?.parent()?.join(name);
-    program.is_file().then_some(program)
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }

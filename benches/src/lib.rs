@@ -1,1 +1,53 @@
-//! Measurements live in `benches/`; each has a twin named `baseline_*` on the same bytes, through wasmtime alone.
+//! What several benches need: a node to call, medians, and the programs of the same build.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lydian_node::{Node, Options};
+use lydian_value::Digest;
+
+/// Whatever a bench ends with.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Two threads: one runtime for the node and one for its client, as they would be in two processes.
+///
+/// # Errors
+/// The machine gives no threads.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?)
+}
+
+/// A node that serves on a free port of loopback.
+///
+/// # Errors
+/// It does not start.
+pub async fn start(mut options: Options) -> Result<(Node, SocketAddr), Error> {
+    options.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let node = Node::start(options).await?;
+    let address = node.local_addr().ok_or("no address")?;
+    let served = node.clone();
+    tokio::spawn(async move { served.serve().await });
+    Ok((node, address))
+}
+
+/// A program of the same build: benches lie in `release/deps`.
+pub fn beside(name: &str) -> Option<PathBuf> {
+    let bench = std::env::current_exe().ok()?;
+    let program = bench.parent()?.parent()?.join(name);
+    program.is_file().then_some(program)
+}
+
+/// The digest as messages carry it.
+pub fn raw(digest: Digest) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(digest.as_bytes())
+}
+
+/// The one in the middle.
+pub fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
