@@ -28,6 +28,15 @@ pub(crate) fn between_spaces(text: &str) -> Vec<&str> {
         .collect()
 }
 
+/// Whether a bracket or a quote waits for its end.
+pub(crate) fn is_open(text: &str) -> bool {
+    let mut scan = Scan::default();
+    text.chars().for_each(|c| {
+        scan.step(c);
+    });
+    scan.in_quotes() || scan.depth > 0
+}
+
 /// The parts of `text` between separators that are in no quotes and no brackets.
 fn cut(text: &str, separates: impl Fn(char) -> bool) -> impl Iterator<Item = &str> {
     let mut scan = Scan::default();
@@ -81,6 +90,16 @@ mod tests {
         assert_eq!(in_parentheses(r#"("\")")"#).unwrap(), [r#""\")""#]);
         for text in ["1", "(1", "(1) 2", "((1)"] {
             assert_eq!(in_parentheses(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_open_goes_on() {
+        for text in ["f(1,", "f {a: [1", "f \"x", "f(\")\""] {
+            assert!(is_open(text), "{text}");
+        }
+        for text in ["f(1)", "f \"(\"", "", "f)"] {
+            assert!(!is_open(text), "{text}");
         }
     }
 

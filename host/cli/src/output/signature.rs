@@ -83,7 +83,7 @@ pub(crate) fn has_resource(ty: &Type) -> bool {
     matches!(ty, Type::Own(_) | Type::Borrow(_)) || children(ty).into_iter().any(has_resource)
 }
 
-pub(super) fn children(ty: &Type) -> Vec<&Type> {
+pub(crate) fn children(ty: &Type) -> Vec<&Type> {
     match ty {
         Type::List(item) | Type::FixedList(item, _) | Type::Option(item) => vec![item],
         Type::Map(key, value) => vec![key, value],

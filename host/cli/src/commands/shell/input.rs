@@ -2,10 +2,11 @@
 //!
 //! Reading blocks, and calls, heartbeats and a node in this process go on meanwhile: so a thread reads.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 
 use tokio::sync::mpsc;
 
+use super::editor::{Editor, Shared};
 use crate::output::Output;
 use crate::output::error::CliError;
 
@@ -25,18 +26,18 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Starts to read stdin; `name` stands in the prompt.
+    /// Starts to read stdin; `name` stands in the prompt, `scope` is what Tab completes with.
     ///
     /// # Errors
     /// No thread can be started.
-    pub(super) fn new(output: &Output, name: &str) -> Result<Self, CliError> {
+    pub(super) fn new(output: &Output, name: &str, scope: Shared) -> Result<Self, CliError> {
         let (asks, asked) = std::sync::mpsc::channel();
         let (sender, lines) = mpsc::channel(1);
         let prompts = std::io::stdin().is_terminal() && output.stdout_is_terminal;
         let prompt = prompts.then(|| format!("{name}> "));
         std::thread::Builder::new()
             .name("lines".to_owned())
-            .spawn(move || read(prompt.as_deref(), &asked, &sender))
+            .spawn(move || read(prompt, scope, &asked, &sender))
             .map_err(|error| {
                 CliError::failed("no-thread", format!("cannot read lines: {error}"))
             })?;
@@ -63,22 +64,29 @@ impl Input {
     }
 }
 
-fn read(prompt: Option<&str>, asked: &std::sync::mpsc::Receiver<()>, lines: &mpsc::Sender<Typed>) {
-    let mut stdin = std::io::stdin().lock();
+fn read(
+    prompt: Option<String>,
+    scope: Shared,
+    asked: &std::sync::mpsc::Receiver<()>,
+    lines: &mpsc::Sender<Typed>,
+) {
+    let data_dir = crate::env::data_dir(None).ok();
+    let mut editor = prompt.and_then(|prompt| Editor::new(prompt, scope, data_dir.as_deref()));
     while asked.recv().is_ok() {
-        if let Some(prompt) = prompt {
-            let mut stdout = std::io::stdout().lock();
-            let _ = stdout
-                .write_all(prompt.as_bytes())
-                .and_then(|()| stdout.flush());
-        }
-        let mut line = String::new();
-        let typed = match stdin.read_line(&mut line) {
-            Ok(0) | Err(_) => Typed::End,
-            Ok(_) => Typed::Line(line),
+        let typed = match &mut editor {
+            Some(editor) => editor.read(),
+            None => read_plain(),
         };
         if lines.blocking_send(typed).is_err() {
             return;
         }
+    }
+}
+
+fn read_plain() -> Typed {
+    let mut line = String::new();
+    match std::io::stdin().lock().read_line(&mut line) {
+        Ok(0) | Err(_) => Typed::End,
+        Ok(_) => Typed::Line(line),
     }
 }

@@ -5,17 +5,21 @@
 //! then all calls share one, until one of them traps or `.restart` is typed.
 
 mod calls;
+mod complete;
+mod editor;
 mod input;
 mod line;
 mod show;
 mod values;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use lydian_client::{Description, Limits, Session};
 use lydian_value::Interface;
 use serde_json::json;
 
+use self::complete::Scope;
+use self::editor::Shared;
 use self::input::{Input, Typed};
 use self::line::Line;
 use self::values::Values;
@@ -111,12 +115,16 @@ impl<'a> Shell<'a> {
 
     /// Reads and does, until the end of the input.
     async fn serve(&mut self) -> Result<Exit, CliError> {
-        let mut input = Input::new(&self.ctx.output, &self.opened.shown)?;
+        let scope = Shared::default();
+        let mut input = Input::new(&self.ctx.output, &self.opened.shown, scope.clone())?;
         if input.is_prompt() {
             self.greet();
         }
         let mut exit = Exit::Ok;
         loop {
+            if input.is_prompt() {
+                *scope.lock().unwrap_or_else(PoisonError::into_inner) = self.scope();
+            }
             let line = match input.next().await {
                 Typed::Line(line) => line,
                 Typed::Abandoned => continue,
@@ -138,6 +146,19 @@ impl<'a> Shell<'a> {
         }
         // Who types sees what failed; a script sees how its last failing line ended.
         Ok(if input.is_prompt() { Exit::Ok } else { exit })
+    }
+
+    /// What Tab completes with now.
+    fn scope(&self) -> Scope {
+        let values = self.values.named().map(|(name, kept)| {
+            let resource = kept.resource().map(str::to_owned);
+            (name.to_owned(), resource)
+        });
+        Scope {
+            functions: self.interface.functions.clone(),
+            values: values.collect(),
+            commands: show::commands().collect(),
+        }
     }
 
     fn greet(&self) {

@@ -30,6 +30,14 @@ const COMMANDS: [(&str, &str); 12] = [
     (".quit", "leave; so does Ctrl-D"),
 ];
 
+/// The commands' names, with their dots.
+pub(super) fn commands() -> impl Iterator<Item = String> {
+    let names = COMMANDS
+        .iter()
+        .filter_map(|(command, _)| command.split(' ').next());
+    names.map(str::to_owned)
+}
+
 const HELP: &str = "\
 square(4)                 call a function; `square(x: 4)`, `square 4` and `square --x 4` do the same
 let c = counter.new(1)    keep a result
