@@ -12,6 +12,7 @@ mod catalog;
 mod full_disk;
 mod limits;
 mod map;
+mod mounts;
 mod new;
 mod node;
 mod run;
