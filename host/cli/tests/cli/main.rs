@@ -19,5 +19,6 @@ mod run;
 mod serve;
 mod shell;
 mod support;
+mod terminal;
 mod up;
 mod usage;
