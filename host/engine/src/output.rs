@@ -9,6 +9,7 @@
 //! Always true: a chunk is valid UTF-8 and holds no control character but line feed and tab, so that it can neither move a
 //! cursor nor hide a line. Nothing is kept here: who wants the output buffers it.
 
+use crate::panic::LastWords;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::fmt;
@@ -110,6 +111,7 @@ struct State {
     meter: Meter,
     stdout: Escaper,
     stderr: Escaper,
+    last_words: LastWords,
     /// Something was refused at the limit.
     refused: bool,
 }
@@ -140,6 +142,7 @@ impl Output {
                 meter,
                 stdout: Escaper::default(),
                 stderr: Escaper::default(),
+                last_words: LastWords::default(),
                 refused: false,
             }),
         }
@@ -149,6 +152,7 @@ impl Output {
     pub(crate) fn renew(&self, sink: OutputSink) {
         let mut state = self.state.lock();
         state.sink = sink;
+        state.last_words.forget();
         state.meter.written = 0;
         state.refused = false;
     }
@@ -178,6 +182,9 @@ impl Output {
             OutputStream::Stderr => &mut state.stderr,
         };
         let text = escaper.escape(&bytes[..count]);
+        if stream == OutputStream::Stderr {
+            state.last_words.hear(&text);
+        }
         if !text.is_empty() {
             state.sink.send(stream, text, false);
         }
@@ -199,6 +206,11 @@ impl Output {
 
     pub(crate) fn written(&self) -> u64 {
         self.state.lock().meter.written
+    }
+
+    /// What the guest told of a panic: `at src/lib.rs:4:5: index out of bounds`.
+    pub(crate) fn panic(&self) -> Option<String> {
+        self.state.lock().last_words.panic()
     }
 
     pub(crate) fn refused(&self) -> bool {

@@ -6,21 +6,28 @@
 /// What is kept of the guest's stderr: a panic's message is near its end.
 const KEPT_BYTES: usize = 8 << 10;
 
-/// The newest of what a guest wrote to stderr.
+/// The newest of what a guest wrote to stderr, made safe to show.
 #[derive(Debug, Default)]
-pub(crate) struct LastWords(Vec<u8>);
+pub(crate) struct LastWords(String);
 
 impl LastWords {
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-        let over = self.0.len().saturating_sub(KEPT_BYTES);
-        self.0.drain(..over);
+    pub(crate) fn hear(&mut self, text: &str) {
+        self.0.push_str(text);
+        // Seldom, so that many short writes do not each move the rest.
+        if self.0.len() > 2 * KEPT_BYTES {
+            let over = self.0.ceil_char_boundary(self.0.len() - KEPT_BYTES);
+            self.0.drain(..over);
+        }
+    }
+
+    /// What was written before belongs to another call.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
     }
 
     /// `at src/lib.rs:4:5: index out of bounds`, when the guest panicked.
     pub(crate) fn panic(&self) -> Option<String> {
-        let text = String::from_utf8_lossy(&self.0);
-        let (before, told) = text.rsplit_once(" panicked at ")?;
+        let (before, told) = self.0.rsplit_once(" panicked at ")?;
         // The whole line is `thread 'main' panicked at FILE:LINE:COLUMN:`, since Rust 1.88 with a number in it.
         if !before.lines().next_back()?.starts_with("thread '") {
             return None;
@@ -38,7 +45,7 @@ mod tests {
 
     fn panic(text: &str) -> Option<String> {
         let mut words = LastWords::default();
-        text.as_bytes().chunks(7).for_each(|part| words.hear(part));
+        text.split_inclusive(' ').for_each(|part| words.hear(part));
         words.panic()
     }
 
@@ -60,6 +67,19 @@ mod tests {
         ] {
             assert_eq!(panic(text), None, "{text}");
         }
-        assert_eq!(panic(&"x".repeat(100_000)), None);
+    }
+
+    /// However much was written before; and nothing of another call's.
+    #[test]
+    fn only_the_newest_is_kept() {
+        let mut words = LastWords::default();
+        for _ in 0..100_000 {
+            words.hear("ö x");
+        }
+        assert!(words.0.len() <= 3 * KEPT_BYTES);
+        words.hear("\nthread 'main' panicked at a.rs:1:1:\nno\n");
+        assert_eq!(words.panic().as_deref(), Some("at a.rs:1:1: no"));
+        words.forget();
+        assert_eq!(words.panic(), None);
     }
 }
