@@ -41,9 +41,9 @@ fn a_deploy_ships_and_a_plan_says_what_would_change() {
         .is(0, "ok(\"first\")\n", "");
 }
 
-/// What the SDK wrote into the component is enough; another place for it can be told beside it.
+/// What the SDK wrote into the component is enough: mounts, which a file beside it may place elsewhere, and comments.
 #[test]
-fn a_component_says_itself_what_it_mounts() {
+fn a_component_says_itself_what_it_mounts_and_what_it_is() {
     let cli = Cli::with_own_home();
     let node = NodeProcess::start(&cli);
     let cli = cli.on(&node);
@@ -53,6 +53,12 @@ fn a_component_says_itself_what_it_mounts() {
     cli.run(&["deploy", "model.wasm"]).exits(0);
     let ran = cli.run(&["run", "model::model#predict", "joy"]);
     assert!(ran.stdout.starts_with("good("), "{ran:?}");
+    // So are its comments.
+    let wit = cli.run(&["app", "wit", "model"]).stdout;
+    let documented = "    /// Judges a text.\n    predict: func(text: string)";
+    assert!(wit.contains(documented), "{wit}");
+    let help = cli.run(&["run", "model::model#predict", "--help"]).stdout;
+    assert!(help.contains("Judges a text."), "{help}");
     cli.file("others/good.txt", "a bore");
     cli.file("others/bad.txt", "a joy");
     cli.file("lydian.toml", "mounts = { \"others\" = \"/reviews\" }\n");
