@@ -12,6 +12,7 @@
 mod backends;
 mod calls;
 mod classes;
+mod names;
 mod nested;
 
 #[path = "../../guests/rust/sdk.rs"]
@@ -22,3 +23,6 @@ mod sdk_calls;
 
 #[path = "../../guests/rust/sdk_classes.rs"]
 mod sdk_classes;
+
+#[path = "../../guests/rust/sdk_names.rs"]
+mod sdk_names;
