@@ -181,3 +181,31 @@ fn sections_are_found_in_nested_modules_and_joined() {
     assert_eq!(manifest.limits("b").cpu, Duration::from_secs(2));
     assert_eq!(section::find(b"not wasm").unwrap(), None);
 }
+
+/// Whoever calls a component by its digest agreed to none of its wishes; that a class is one is not a wish.
+#[test]
+fn of_a_bare_components_manifest_its_classes_hold() {
+    let interface = Interface {
+        functions: vec![
+            FuncType::new("model#lydian-enter", [], None),
+            FuncType::new("model#predict", [], None),
+        ],
+        ..Interface::default()
+    };
+    assert!(bare::has_classes(&interface));
+    assert!(!bare::has_classes(&Interface::default()));
+    let own = serde_json::json!({"network": ["x.org:1"], "retries": 3, "functions": {"f": {"cpu": "1s"}},
+        "classes": {"model": {"enter": true, "max-calls": 5, "memory": "1MiB", "env": {"A": "1"}, "docs": "Knows."}}});
+    let manifest = Manifest::of_bare(Some(own), &interface).unwrap();
+    let class = manifest.class_of("model#predict").unwrap();
+    assert_eq!((class.max_calls, class.docs()), (5, "Knows."));
+    assert!(!manifest.is_callable("model#lydian-enter"));
+    assert_eq!(manifest.limits("model#predict"), Limits::UNSET);
+    assert_eq!(manifest.grants("model#predict"), Grants::default());
+    let own = serde_json::json!({"classes": {"model": {"enter": true, "snapshot": true}}});
+    let error = Manifest::of_bare(Some(own), &interface).unwrap_err();
+    assert!(
+        error.to_string().contains("`classes.model.snapshot`"),
+        "{error}"
+    );
+}
