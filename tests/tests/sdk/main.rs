@@ -12,6 +12,7 @@
 mod backends;
 mod calls;
 mod classes;
+mod later;
 mod names;
 mod nested;
 

@@ -79,24 +79,42 @@ fn unknown_keys_are_refused_by_name() {
     assert!(refusal(r#"{"docs": "of the app"}"#).0.contains("`docs`"));
 }
 
-/// What the node would not do is never accepted and ignored.
+/// What the node would not do is never accepted and ignored, wherever the SDK or a file may write it.
 #[test]
 fn what_comes_later_is_refused_with_a_sentence() {
-    for key in [
-        "volumes", "secrets", "gpu", "schedule", "endpoint", "retries", "build", "snapshot",
-        "cache",
-    ] {
-        for json in [
-            format!(r#"{{"{key}": {{}}}}"#),
-            format!(r#"{{"functions": {{"f": {{"{key}": 1}}}}}}"#),
+    let anywhere = [
+        ("volumes", r#"{"/data": "digits:ro"}"#),
+        ("secrets", r#"["hub"]"#),
+        ("gpu", r#""any""#),
+        ("retries", "3"),
+        ("scaling", r#"{"min-instances": 1}"#),
+        ("cache", "true"),
+        ("endpoint", r#"{"method": "POST"}"#),
+        ("schedule", r#"{"cron": "0 6 * * *"}"#),
+        ("build", "{}"),
+        ("snapshot", "true"),
+        ("parameters", r#"["size"]"#),
+        ("concurrency", "1"),
+        ("queues", "[]"),
+        ("placement", "{}"),
+    ];
+    for (key, value) in anywhere {
+        for (place, json) in [
+            (key.to_owned(), format!(r#"{{"{key}": {value}}}"#)),
+            (
+                format!("functions.f.{key}"),
+                format!(r#"{{"functions": {{"f": {{"{key}": {value}}}}}}}"#),
+            ),
+            (
+                format!("classes.c.{key}"),
+                format!(r#"{{"classes": {{"c": {{"{key}": {value}}}}}}}"#),
+            ),
         ] {
             let (error, hint) = refusal(&json);
-            assert!(
-                error.contains(&format!("{key}` is not supported by this release")),
-                "{error}"
-            );
-            assert!(error.contains("with a later one"), "{error}");
-            assert!(hint.contains("remove"), "{hint}");
+            let start = format!("manifest: `{place}` is not supported by this release: ");
+            assert!(error.starts_with(&start), "{error}");
+            assert!(error.ends_with(" come with a later one"), "{error}");
+            assert_eq!(hint, format!("remove `{key}` to deploy without it"));
         }
     }
     assert!(
