@@ -11,10 +11,11 @@ use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
 /// The components that are deployed, under the names their attributes have.
-const APPS: [Guest; 4] = [
+const APPS: [Guest; 5] = [
     guests::SDK,
     guests::SDK_CALLS,
     guests::SDK_CLASSES,
+    guests::SDK_MODULES,
     guests::SDK_NAMES,
 ];
 
@@ -32,6 +33,8 @@ pub(crate) async fn threads<T>(work: impl Future<Output = T>) -> T {
         .with_app(crate::sdk::app::APP)
         .with_app(crate::sdk_calls::app::APP)
         .with_app(crate::sdk_classes::app::APP)
+        .with_app(crate::sdk_modules::left::APP)
+        .with_app(crate::sdk_modules::right::APP)
         .with_app(crate::sdk_names::app::APP);
     with_backend(backend, work).await
 }
