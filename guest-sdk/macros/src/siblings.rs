@@ -44,8 +44,10 @@ struct Name {
 }
 
 impl Name {
+    /// Types have names of their own, functions and classes share theirs.
     fn clashes(&self, other: &Self) -> bool {
-        let same = self.what == other.what && self.wit == other.wit;
+        let is_type = |name: &Self| name.definition.is_some();
+        let same = is_type(self) == is_type(other) && self.wit == other.wit;
         same && (self.definition.is_none() || self.definition != other.definition)
     }
 }
@@ -55,14 +57,18 @@ impl Seen {
         let (names, idents): (Vec<Name>, Vec<&Ident>) = names(app).into_iter().unzip();
         self.0.retain(|other| other.place != place);
         for other in self.0.iter().filter(|other| other.app == name) {
-            let clash = |own: &Name| other.names.iter().any(|theirs| theirs.clashes(own));
-            if let Some(at) = names.iter().position(clash) {
-                let Name { what, wit, .. } = &names[at];
+            let clash = names.iter().zip(&idents).find_map(|(own, at)| {
+                let mut theirs = other.names.iter();
+                theirs
+                    .find(|theirs| theirs.clashes(own))
+                    .map(|theirs| (theirs, at))
+            });
+            if let Some((Name { what, wit, .. }, at)) = clash {
                 let text = format!(
                     "the app module `{}` of this crate has another {what} `{wit}`, and in the component of both the name has one meaning: rename one",
                     other.place.1
                 );
-                return Err(Error::new(idents[at].span(), text));
+                return Err(Error::new(at.span(), text));
             }
         }
         let app = name.to_owned();
@@ -165,6 +171,13 @@ mod tests {
             ("second", other_type),
             ("third", other_function),
             ("fourth", other_class),
+            (
+                "fifth",
+                quote!(
+                    #[lydian::function]
+                    pub fn counter() {}
+                ),
+            ),
         ]);
         let clash = |what: &str| {
             format!(
@@ -174,7 +187,13 @@ mod tests {
         assert_eq!(said[..5], ["is taken"; 5]);
         assert_eq!(
             said[5..],
-            ["type `size`", "function `draw`", "class `counter`"].map(clash)
+            [
+                "type `size`",
+                "function `draw`",
+                "class `counter`",
+                "class `counter`"
+            ]
+            .map(clash)
         );
     }
 }

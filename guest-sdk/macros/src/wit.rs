@@ -197,14 +197,14 @@ fn interface(text: &mut String, app: &App<'_>, class: &Class) {
     text.push_str("    }\n");
 }
 
-fn names(call: &Callable, app: &App<'_>, used: &mut Vec<String>) {
+fn names<'a>(call: &'a Callable, app: &'a App<'_>, used: &mut Vec<&'a str>) {
     let result = match &call.output {
         Output::None => None,
         Output::Value(ty, _) => Some(ty),
         Output::Stream(stream) => Some(&stream.item),
     };
     for ty in call.params.iter().map(|param| &param.ty).chain(result) {
-        ty.names(&app.types, used);
+        used.extend(ty.names(&app.types));
     }
 }
 
@@ -245,7 +245,7 @@ pub(crate) fn ty(it: &Ty) -> String {
     }
 }
 
-fn defs(text: &mut String, app: &App<'_>, used: &[String], indent: &str) {
+fn defs(text: &mut String, app: &App<'_>, used: &[&str], indent: &str) {
     for def in &app.types.defs {
         if used.iter().any(|name| def.rust == name) {
             write_def(text, def, indent);
