@@ -40,6 +40,7 @@ mod outbound;
 mod outcome;
 mod output;
 mod pace;
+mod panic;
 mod pool;
 mod sandbox;
 pub mod scan;

@@ -45,16 +45,17 @@ pub(crate) struct Circumstances {
     pub(crate) output_refused: bool,
 }
 
-/// Says why `function` gave no result.
+/// Says why `function` gave no result; `panic` is what it may have said of it.
 pub(crate) fn failure(
     function: &str,
     limits: &Limits,
     error: &Error,
     seen: Circumstances,
+    panic: impl FnOnce() -> Option<String>,
 ) -> Failure {
     let mut failure = match found(error, seen) {
         Some(hit) => at_limit(function, limits, hit),
-        None => by_itself(function, error),
+        None => by_itself(function, error, panic),
     };
     failure.backtrace = backtrace::render(error);
     failure
@@ -174,7 +175,7 @@ pub(crate) fn exited_well(error: &Error) -> bool {
 }
 
 /// What the guest did by itself.
-fn by_itself(function: &str, error: &Error) -> Failure {
+fn by_itself(function: &str, error: &Error, panic: impl FnOnce() -> Option<String>) -> Failure {
     let name = format!("function `{function}`");
     if let Some(malformed) = error.downcast_ref::<Malformed>() {
         return Failure::new(
@@ -197,10 +198,14 @@ fn by_itself(function: &str, error: &Error) -> Failure {
             Failure::new(FailureKind::Stack, format!("{name} overflowed its stack"))
                 .hint("it recurses too deeply; the stack of a guest is 1 MiB")
         }
-        Some(trap) => Failure::new(
-            FailureKind::Trap,
-            format!("{name} trapped: {}", trap_text(*trap)),
-        ),
+        Some(trap) => {
+            let panicked = *trap == Trap::UnreachableCodeReached;
+            let message = match panicked.then(panic).flatten() {
+                Some(panic) => format!("{name} panicked {panic}"),
+                None => format!("{name} trapped: {}", trap_text(*trap)),
+            };
+            Failure::new(FailureKind::Trap, message)
+        }
         None => Failure::new(
             FailureKind::Trap,
             format!("{name} trapped: {}", error.root_cause()),

@@ -7,8 +7,9 @@
 //! A guest that prints faster than its rate waits, as if its terminal were slow. A guest that prints more than its limit is
 //! stopped, and its last chunk says that something is missing.
 //! Always true: a chunk is valid UTF-8 and holds no control character but line feed and tab, so that it can neither move a
-//! cursor nor hide a line. Nothing is kept here: who wants the output buffers it.
+//! cursor nor hide a line. Nothing is kept here but the last of stderr, for a panic's words: who wants the output buffers it.
 
+use crate::panic::LastWords;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::fmt;
@@ -110,6 +111,7 @@ struct State {
     meter: Meter,
     stdout: Escaper,
     stderr: Escaper,
+    last_words: LastWords,
     /// Something was refused at the limit.
     refused: bool,
 }
@@ -140,6 +142,7 @@ impl Output {
                 meter,
                 stdout: Escaper::default(),
                 stderr: Escaper::default(),
+                last_words: LastWords::default(),
                 refused: false,
             }),
         }
@@ -150,6 +153,7 @@ impl Output {
         let mut state = self.state.lock();
         state.sink = sink;
         state.meter.written = 0;
+        state.last_words.forget();
         state.refused = false;
     }
 
@@ -178,6 +182,9 @@ impl Output {
             OutputStream::Stderr => &mut state.stderr,
         };
         let text = escaper.escape(&bytes[..count]);
+        if stream == OutputStream::Stderr {
+            state.last_words.hear(&text);
+        }
         if !text.is_empty() {
             state.sink.send(stream, text, false);
         }
@@ -199,6 +206,11 @@ impl Output {
 
     pub(crate) fn written(&self) -> u64 {
         self.state.lock().meter.written
+    }
+
+    /// What the guest said of its panic in this call, if it did.
+    pub(crate) fn panic(&self) -> Option<String> {
+        self.state.lock().last_words.panic()
     }
 
     pub(crate) fn refused(&self) -> bool {

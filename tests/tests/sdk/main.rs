@@ -16,6 +16,7 @@ mod later;
 mod modules;
 mod names;
 mod nested;
+mod panics;
 
 #[path = "../../guests/rust/sdk.rs"]
 mod sdk;
