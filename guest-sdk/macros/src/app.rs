@@ -4,7 +4,7 @@ use crate::model::{self, App};
 use crate::names::{is_wit_name, kebab};
 use crate::settings::{Place, Settings};
 use crate::wit::World;
-use crate::{clients, exports, manifest, values};
+use crate::{clients, exports, manifest, siblings, values};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Error, Item, ItemMod, Result};
@@ -51,6 +51,7 @@ impl Made {
         let name = settings
             .text("name")
             .map_or_else(|| krate.clone(), str::to_owned);
+        siblings::check(app, &name, module)?;
         let world_name = kebab(&module.to_string());
         let world_name = if is_wit_name(&world_name) {
             world_name

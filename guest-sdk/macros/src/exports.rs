@@ -170,9 +170,9 @@ fn export(
 }
 
 impl Export<'_> {
-    fn core_name(&self) -> String {
+    fn core_name(&self, mangling: Mangling) -> String {
         self.function
-            .core_export_name(self.class, Mangling::Legacy)
+            .core_export_name(self.class, mangling)
             .into_owned()
     }
 
@@ -195,13 +195,15 @@ impl Export<'_> {
         (declared, quote!(let (#(#names,)*) = #value;))
     }
 
+    /// Under the component model's own name for it, `cm32p2||read`, never a bare `read`: an exported symbol is one for the
+    /// whole program, and would take the place of libc's.
     fn synchronous(&self, run: &TokenStream, owns: bool) -> TokenStream {
         let sig = self
             .world
             .resolve
             .wasm_signature(AbiVariant::GuestExport, self.function);
         let (declared, lift) = self.lifted(&sig.params, sig.indirect_params);
-        let name = self.core_name();
+        let name = self.core_name(Mangling::Standard32);
         let (result, back) = match (&self.call.output, sig.retptr, sig.results.first()) {
             (Output::Value(_, ty), true, _) => (
                 quote!(-> *mut u8),
@@ -220,7 +222,7 @@ impl Export<'_> {
         };
         let ty = output_type(&self.call.output);
         let post = (owns && sig.retptr).then(|| {
-            let name = format!("cabi_post_{name}");
+            let name = format!("{name}_post");
             quote! {
                 #[unsafe(export_name = #name)]
                 unsafe extern "C" fn __post_return(__at: *mut u8) {
@@ -248,7 +250,8 @@ impl Export<'_> {
             .resolve
             .wasm_signature(AbiVariant::GuestExportAsync, self.function);
         let (declared, lift) = self.lifted(&sig.params, sig.indirect_params);
-        let plain = self.core_name();
+        // The standard's names do not reach here yet; the brackets keep these from meeting a symbol of C's.
+        let plain = self.core_name(Mangling::Legacy);
         let (name, callback) = (
             format!("[async-lift]{plain}"),
             format!("[callback][async-lift]{plain}"),

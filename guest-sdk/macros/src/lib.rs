@@ -9,6 +9,7 @@ mod manifest;
 mod model;
 mod names;
 mod settings;
+mod siblings;
 mod types;
 mod values;
 mod wit;

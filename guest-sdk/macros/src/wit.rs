@@ -110,11 +110,10 @@ fn hash(text: &str) -> u64 {
 
 fn world_text(app: &App<'_>) -> String {
     let mut text = String::from("    import lydian:calls/invoke@0.1.0;\n");
-    let mut used = Vec::new();
-    for function in &app.functions {
-        names(&function.call, app, &mut used);
+    for def in shared_types(app) {
+        write_def(&mut text, def, "    ");
+        mark(&mut text, def);
     }
-    defs(&mut text, app, &used, "    ");
     for function in &app.functions {
         docs(&mut text, &function.call.docs, "    ");
         let _ = writeln!(
@@ -128,6 +127,37 @@ fn world_text(app: &App<'_>) -> String {
         interface(&mut text, app, class);
     }
     text
+}
+
+/// The types of functions, which are the whole component's. Those of methods are their class's.
+pub(crate) fn shared_types<'a>(app: &'a App<'_>) -> impl Iterator<Item = &'a Def> {
+    let mut used = Vec::new();
+    for function in &app.functions {
+        names(&function.call, app, &mut used);
+    }
+    let mut defs = app.types.defs.iter();
+    std::iter::from_fn(move || defs.find(|def| used.iter().any(|name| def.rust == name)))
+}
+
+/// What a type is, without what is written about it.
+pub(crate) fn definition(def: &Def) -> String {
+    let mut text = String::new();
+    write_def(&mut text, def, "");
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("///"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// An import that nobody calls, so that it is in no component. Where modules of one component are joined, types of the same
+/// name are taken for the same without a look, and values would be read as what they are not; functions are compared.
+fn mark(text: &mut String, def: &Def) {
+    let _ = writeln!(
+        text,
+        "    import one-type-is-named-{}: func(defined-as-x{:016x}: bool);",
+        def.wit,
+        hash(&definition(def))
+    );
 }
 
 /// An interface cannot use the world's types, so those its methods name are written in it, too.
@@ -167,14 +197,14 @@ fn interface(text: &mut String, app: &App<'_>, class: &Class) {
     text.push_str("    }\n");
 }
 
-fn names(call: &Callable, app: &App<'_>, used: &mut Vec<String>) {
+fn names<'a>(call: &'a Callable, app: &'a App<'_>, used: &mut Vec<&'a str>) {
     let result = match &call.output {
         Output::None => None,
         Output::Value(ty, _) => Some(ty),
         Output::Stream(stream) => Some(&stream.item),
     };
     for ty in call.params.iter().map(|param| &param.ty).chain(result) {
-        ty.names(&app.types, used);
+        used.extend(ty.names(&app.types));
     }
 }
 
@@ -215,7 +245,7 @@ pub(crate) fn ty(it: &Ty) -> String {
     }
 }
 
-fn defs(text: &mut String, app: &App<'_>, used: &[String], indent: &str) {
+fn defs(text: &mut String, app: &App<'_>, used: &[&str], indent: &str) {
     for def in &app.types.defs {
         if used.iter().any(|name| def.rust == name) {
             write_def(text, def, indent);
@@ -280,9 +310,44 @@ fn docs(text: &mut String, docs: &str, indent: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use quote::quote;
+
     /// A crate holds what it is made of, so the contract is here a second time.
     #[test]
     fn the_contract_of_calls_is_the_published_one() {
-        assert_eq!(super::CALLS, include_str!("../../../wit/calls/calls.wit"));
+        assert_eq!(CALLS, include_str!("../../../wit/calls/calls.wit"));
+    }
+
+    fn world(function: &str, size: &str) -> World {
+        let (function, size) = (
+            quote::format_ident!("{function}"),
+            quote::format_ident!("{size}"),
+        );
+        let items = quote! {
+            pub struct Size { pub wide: #size }
+            #[lydian::function] pub fn #function(size: Size) {}
+        };
+        let mut items = syn::parse2::<syn::File>(items).expect("is Rust").items;
+        let found = crate::model::take(&mut items).expect("is an app");
+        let app = crate::model::read(found, &items).expect("is an app");
+        World::of(&app, "krate", "app").expect("has a world")
+    }
+
+    /// Joins the worlds of two modules, as the linker does.
+    fn join(first: World, second: World) -> std::result::Result<(), String> {
+        let mut resolve = first.resolve;
+        let merged = resolve.merge(second.resolve).expect("are of one package");
+        let second = merged.worlds[second.world.index()].expect("is there");
+        let joined = resolve.merge_worlds(second, first.world, &mut Default::default());
+        joined.map_err(|error| format!("{error:#}"))
+    }
+
+    /// Nothing else compares them: one of two types would be read as the other.
+    #[test]
+    fn the_linker_refuses_two_types_of_one_name() {
+        join(world("grow", "u32"), world("shrink", "u32")).expect("are the same");
+        let error = join(world("grow", "u32"), world("shrink", "u64")).expect_err("are not");
+        assert!(error.contains("one-type-is-named-size"), "{error}");
     }
 }

@@ -147,11 +147,13 @@ pub(super) struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn app(&self) -> (i32, *const u8, usize) {
-        match self.app {
+    /// The core values it is passed as: whether there is an app, the app, the function.
+    fn flat(&self) -> (i32, *const u8, usize, *const u8, usize) {
+        let (has, app, len) = match self.app {
             Some(app) => (1, app.as_ptr(), app.len()),
             None => (0, std::ptr::null(), 0),
-        }
+        };
+        (has, app, len, self.function.as_ptr(), self.function.len())
     }
 }
 
@@ -168,40 +170,17 @@ unsafe fn returned<T: Abi>(call: impl FnOnce(*mut u8)) -> Result<T, Error> {
 }
 
 pub(super) fn type_of(target: Target<'_>) -> Result<String, Error> {
-    let (has, app, len) = target.app();
+    let (has, app, app_len, name, len) = target.flat();
     // SAFETY: pointers and lengths are of living strings; the host writes what the WIT says.
-    unsafe {
-        returned(|out| {
-            raw_type_of(
-                has,
-                app,
-                len,
-                target.function.as_ptr(),
-                target.function.len(),
-                out,
-            )
-        })
-    }
+    unsafe { returned(|out| raw_type_of(has, app, app_len, name, len, out)) }
 }
 
 pub(super) fn start(target: Target<'_>, args: &[u8]) -> Result<Pending, Error> {
-    let (has, app, len) = target.app();
+    let (has, app, app_len, name, len) = target.flat();
+    let (args, args_len) = (args.as_ptr(), args.len());
     // SAFETY: as above.
-    let handle = unsafe {
-        returned(|out| {
-            raw_start(
-                has,
-                app,
-                len,
-                target.function.as_ptr(),
-                target.function.len(),
-                args.as_ptr(),
-                args.len(),
-                out,
-            );
-        })
-    };
-    handle.map(Pending)
+    unsafe { returned(|out| raw_start(has, app, app_len, name, len, args, args_len, out)) }
+        .map(Pending)
 }
 
 /// A call that is under way.
@@ -222,22 +201,10 @@ impl Drop for Pending {
 }
 
 pub(super) fn spawn(target: Target<'_>, args: &[u8]) -> Result<String, Error> {
-    let (has, app, len) = target.app();
+    let (has, app, app_len, name, len) = target.flat();
+    let (args, args_len) = (args.as_ptr(), args.len());
     // SAFETY: as in `type_of`.
-    unsafe {
-        returned(|out| {
-            raw_spawn(
-                has,
-                app,
-                len,
-                target.function.as_ptr(),
-                target.function.len(),
-                args.as_ptr(),
-                args.len(),
-                out,
-            );
-        })
-    }
+    unsafe { returned(|out| raw_spawn(has, app, app_len, name, len, args, args_len, out)) }
 }
 
 pub(super) fn get(call: &str, timeout_ms: u64) -> Result<Option<Vec<u8>>, Error> {
@@ -260,21 +227,22 @@ impl Mapping {
         return_errors: bool,
         max_parallel: u32,
     ) -> Result<Self, Error> {
-        let (has, app, len) = target.app();
+        let (has, app, app_len, name, len) = target.flat();
+        let (ordered, errors) = (i32::from(ordered), i32::from(return_errors));
         // SAFETY: as in `type_of`.
         let handle = unsafe {
             returned(|out| {
                 raw_map(
                     has,
                     app,
+                    app_len,
+                    name,
                     len,
-                    target.function.as_ptr(),
-                    target.function.len(),
-                    i32::from(ordered),
-                    i32::from(return_errors),
+                    ordered,
+                    errors,
                     max_parallel,
                     out,
-                );
+                )
             })
         };
         handle.map(Self)

@@ -7,7 +7,8 @@
 //! A guest that prints faster than its rate waits, as if its terminal were slow. A guest that prints more than its limit is
 //! stopped, and its last chunk says that something is missing.
 //! Always true: a chunk is valid UTF-8 and holds no control character but line feed and tab, so that it can neither move a
-//! cursor nor hide a line. Nothing is kept here: who wants the output buffers it.
+//! cursor nor hide a line. Nothing is kept here but the last of stderr, for the words of a panic: who wants the output
+//! buffers it.
 
 use crate::panic::LastWords;
 use bytes::Bytes;

@@ -1,6 +1,7 @@
 //! Stored components made ready to run, and why some are not.
 
 use crate::error::Error;
+use crate::manifest::{Manifest, bare, section};
 use crate::serve;
 use futures::FutureExt;
 use lydian_engine::{Component, Engine, compile};
@@ -42,6 +43,20 @@ pub(crate) async fn component(
         Some(cause) => unreadable(digest, cause),
         None => refusal(digest, error),
     })
+}
+
+/// What holds of a component's own manifest where it is called by its digest.
+///
+/// # Errors
+/// [`Error::Manifest`], and what keeps its bytes from being read.
+pub(crate) async fn bare_manifest(store: &Store, component: &Component) -> Result<Manifest, Error> {
+    if !bare::has_classes(component.interface()) {
+        return Ok(Manifest::default());
+    }
+    let digest = component.digest();
+    let bytes = store.blobs().get(&digest).await;
+    let bytes = bytes.map_err(|error| unreadable(digest, error))?;
+    Manifest::of_bare(section::find(&bytes)?, component.interface())
 }
 
 /// Who a component is compiled for, as far as its turn is concerned: its app, or whoever asks when it has none.

@@ -5,6 +5,8 @@
 //! record, so there is nothing to invalidate. A version that is no longer current, as a durable call may
 //! name it, is looked up in the database once and remembered.
 //!
+//! A bare component has no deployment: node's limits, no grants, and of its own manifest only the classes.
+//!
 //! Components themselves are asked of the engine for every call, a look into a map: the engine decides what
 //! stays in memory, and a function is remembered here only as long as it keeps the component.
 //!
@@ -169,17 +171,16 @@ impl Resolver {
     /// [`Error::ComponentNotFound`], and what keeps a component from being made ready.
     pub(crate) async fn function(&self, target: Option<&Target>) -> Result<Arc<Resolved>, Error> {
         let target = target.ok_or_else(|| Error::invalid("target", "is missing"))?;
-        let ready = self.ready(target).await?;
-        let component = self.component(&ready).await?;
+        let (ready, component) = self.ready(target).await?;
         ready.function(&component, &target.function)
     }
 
     /// As [`Resolver::function`], for a call that was accepted before: its app may have been stopped since.
     pub(crate) async fn accepted_function(&self, target: &Target) -> Result<Arc<Resolved>, Error> {
-        let ready = match &target.code {
-            Some(target::Code::App(app)) => self.app(app, true).await?,
-            _ => self.ready(target).await?,
+        let Some(target::Code::App(app)) = &target.code else {
+            return self.function(Some(target)).await;
         };
+        let ready = self.app(app, true).await?;
         let component = self.component(&ready).await?;
         ready.function(&component, &target.function)
     }
@@ -208,9 +209,16 @@ impl Resolver {
     }
 
     /// The version or bare component a target names, for callers that want no particular function.
-    pub(crate) async fn ready(&self, target: &Target) -> Result<Arc<Ready>, Error> {
+    pub(crate) async fn ready(
+        &self,
+        target: &Target,
+    ) -> Result<(Arc<Ready>, Arc<Component>), Error> {
         match &target.code {
-            Some(target::Code::App(app)) => self.app(app, false).await,
+            Some(target::Code::App(app)) => {
+                let ready = self.app(app, false).await?;
+                let component = self.component(&ready).await?;
+                Ok((ready, component))
+            }
             Some(target::Code::Component(digest)) => {
                 self.bare_component(digest_of("target", digest)?).await
             }
@@ -222,7 +230,7 @@ impl Resolver {
     }
 
     /// The component and its directories, made ready when they are not.
-    pub(crate) async fn component(&self, ready: &Ready) -> Result<Arc<Component>, Error> {
+    async fn component(&self, ready: &Ready) -> Result<Arc<Component>, Error> {
         if !ready.manifest.mounts().is_empty() {
             let make = || self.0.mounts.make(ready.manifest.mounts());
             ready.mounts.get_or_try_init(make).await?;
@@ -327,9 +335,11 @@ impl Resolver {
         Ok(ready)
     }
 
-    async fn bare_component(&self, digest: Digest) -> Result<Arc<Ready>, Error> {
-        if let Some(ready) = self.0.side.lock().get(&SideKey::Component(digest)) {
-            return Ok(ready.clone());
+    async fn bare_component(&self, digest: Digest) -> Result<(Arc<Ready>, Arc<Component>), Error> {
+        let known = self.0.side.lock().get(&SideKey::Component(digest)).cloned();
+        if let Some(ready) = known {
+            let component = self.component(&ready).await?;
+            return Ok((ready, component));
         }
         // Without this any digest would leave an entry, and a missing one be told only when it is prepared.
         if !self
@@ -347,22 +357,17 @@ impl Resolver {
             app: String::new(),
             version: 0,
         };
+        let Inner { engine, store, .. } = &*self.0;
+        let caller = || prepare::tenant("", "");
+        let component = prepare::component(engine, store, digest, caller).await?;
+        let manifest = prepare::bare_manifest(store, &component).await?;
         let tenant = Tenant(self.0.hasher.hash_one(digest));
-        let ready = Arc::new(Ready {
-            place,
-            digest,
-            manifest: Arc::default(),
-            classes: Arc::default(),
-            mounts: OnceCell::new(),
-            known: RwLock::default(),
-            tenant,
-            live: self.0.bare.clone(),
-        });
+        let ready = Ready::new(place, digest, manifest, tenant, self.0.bare.clone());
         self.0
             .side
             .lock()
             .put(SideKey::Component(digest), ready.clone());
-        Ok(ready)
+        Ok((ready, component))
     }
 
     /// What is attached to the app's record; made anew when the record is another than last time.
@@ -398,18 +403,8 @@ impl Resolver {
             version: version.number,
         };
         let manifest = Manifest::parse(&version.manifest)?;
-        let terms =
-            |class: &Class| Arc::new(Terms::new(place.clone(), class.clone(), live.clone()));
-        Ok(Arc::new(Ready {
-            classes: manifest.classes().iter().map(terms).collect(),
-            mounts: OnceCell::new(),
-            place,
-            digest: version.component,
-            manifest: Arc::new(manifest),
-            known: RwLock::default(),
-            tenant: Tenant(self.0.hasher.hash_one((&app.environment, &app.name))),
-            live,
-        }))
+        let tenant = Tenant(self.0.hasher.hash_one((&app.environment, &app.name)));
+        Ok(Ready::new(place, version.component, manifest, tenant, live))
     }
 
     /// Forgets functions of components that the engine has let go, so that their memory is given back.
@@ -452,6 +447,27 @@ impl Resolver {
 }
 
 impl Ready {
+    fn new(
+        place: Place,
+        digest: Digest,
+        manifest: Manifest,
+        tenant: Tenant,
+        live: Arc<Live>,
+    ) -> Arc<Self> {
+        let terms =
+            |class: &Class| Arc::new(Terms::new(place.clone(), class.clone(), live.clone()));
+        Arc::new(Self {
+            classes: manifest.classes().iter().map(terms).collect(),
+            mounts: OnceCell::new(),
+            place,
+            digest,
+            manifest: Arc::new(manifest),
+            known: RwLock::default(),
+            tenant,
+            live,
+        })
+    }
+
     fn function(
         self: &Arc<Self>,
         component: &Arc<Component>,

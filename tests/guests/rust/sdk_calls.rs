@@ -84,6 +84,27 @@ pub mod app {
         Ok(shouted.join(" "))
     }
 
+    /// Calls a function of another app so often, by its WIT.
+    #[lydian::function]
+    pub async fn shouts_typed(times: u32) -> Result<String, String> {
+        let mut text = "hello".to_owned();
+        for _ in 0..times {
+            text = super::other::shout::remote(text).await?;
+        }
+        Ok(text)
+    }
+
+    /// Calls the same function so often, found by name.
+    #[lydian::function]
+    pub async fn shouts_dynamic(times: u32) -> Result<String, String> {
+        let shout = lydian::Function::lookup("sdk", "shout");
+        let mut text = "hello".to_owned();
+        for _ in 0..times {
+            text = shout.remote((text,)).await?;
+        }
+        Ok(text)
+    }
+
     /// Calls itself until there is no more.
     #[lydian::function]
     pub fn deeper(times: u32) -> Result<u32, String> {

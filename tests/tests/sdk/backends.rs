@@ -11,7 +11,13 @@ use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
 /// The components that are deployed, under the names their attributes have.
-const APPS: [Guest; 3] = [guests::SDK, guests::SDK_CALLS, guests::SDK_CLASSES];
+const APPS: [Guest; 5] = [
+    guests::SDK,
+    guests::SDK_CALLS,
+    guests::SDK_CLASSES,
+    guests::SDK_MODULES,
+    guests::SDK_NAMES,
+];
 
 /// One for all tests: nodes outlive the test that starts them, and each has a pool of sandboxes.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -26,7 +32,10 @@ pub(crate) async fn threads<T>(work: impl Future<Output = T>) -> T {
     let backend = Backend::native()
         .with_app(crate::sdk::app::APP)
         .with_app(crate::sdk_calls::app::APP)
-        .with_app(crate::sdk_classes::app::APP);
+        .with_app(crate::sdk_classes::app::APP)
+        .with_app(crate::sdk_modules::left::APP)
+        .with_app(crate::sdk_modules::right::APP)
+        .with_app(crate::sdk_names::app::APP);
     with_backend(backend, work).await
 }
 

@@ -1,8 +1,10 @@
 //! Classes: entered once, called often.
 
-use crate::backends::on_each_backend;
+use crate::backends::{block_on, on_each_backend};
 use crate::sdk_classes::app::{self, Point, Shape};
 use lydian::ErrorKind;
+use lydian_client::{Client, Options, Start};
+use lydian_tests::guests;
 
 on_each_backend! {
     state_is_kept_between_calls,
@@ -41,4 +43,32 @@ async fn a_function_calls_a_class() -> lydian::Result<()> {
     let sum = app::through_the_class::remote(5).await?;
     assert_eq!(sum, Ok(15));
     Ok(())
+}
+
+/// Where nobody deployed it, a class is one all the same: entered once, kept, and its life the platform's.
+#[test]
+fn a_class_of_a_bare_component_is_entered_and_kept() {
+    block_on(async {
+        let client = Client::embedded(Options::memory()).await?;
+        let digest = client.put(guests::SDK_CLASSES.bytes()).await?;
+        let add = client.component_function(digest, "counter#add").await?;
+        let first = add.invoke::<_, u64>((1u64,)).await?;
+        let second = add.invoke::<_, u64>((1u64,)).await?;
+        assert_ne!(first.usage.start, Start::Warm);
+        assert_eq!(second.usage.start, Start::Warm);
+        assert_eq!((first.result.unwrap(), second.result.unwrap()), (11, 12));
+        let entered = client.component_function(digest, "broken#get").await?;
+        let error = entered.call::<_, u32>(()).await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("class `broken` could not be entered: there is no model"),
+            "{error}"
+        );
+        let hidden = client
+            .component_function(digest, "counter#lydian-enter")
+            .await;
+        assert!(hidden.unwrap_err().to_string().contains("lydian-enter"));
+        Ok(())
+    });
 }

@@ -12,7 +12,11 @@
 mod backends;
 mod calls;
 mod classes;
+mod later;
+mod modules;
+mod names;
 mod nested;
+mod panics;
 
 #[path = "../../guests/rust/sdk.rs"]
 mod sdk;
@@ -22,3 +26,9 @@ mod sdk_calls;
 
 #[path = "../../guests/rust/sdk_classes.rs"]
 mod sdk_classes;
+
+#[path = "../../guests/rust/sdk_modules.rs"]
+mod sdk_modules;
+
+#[path = "../../guests/rust/sdk_names.rs"]
+mod sdk_names;

@@ -11,6 +11,7 @@ on_each_backend! {
     one_finds_another_by_name,
     calls_nest,
     imports_are_typed,
+    typed_and_dynamic_calls_are_the_same,
 }
 
 async fn one_calls_another() -> lydian::Result<()> {
@@ -76,5 +77,13 @@ async fn imports_are_typed() -> lydian::Result<()> {
     );
     let error = other::nothing::remote(1).await.unwrap_err();
     assert_eq!(error.kind(), lydian::ErrorKind::InvalidArgument, "{error}");
+    Ok(())
+}
+
+/// What the bench of their overhead calls.
+async fn typed_and_dynamic_calls_are_the_same() -> lydian::Result<()> {
+    let typed = app::shouts_typed::remote(3).await?;
+    assert_eq!(typed, Ok("HELLO".to_owned()));
+    assert_eq!(app::shouts_dynamic::remote(3).await?, typed);
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! Starts the job in parts, and waits for them.
 
-use std::time::Duration;
-
-use {{crate}}::app;
-
 /// Counts the primes below a number, in eight parts.
 #[lydian::local_entrypoint]
 async fn main(below: u64) -> lydian::Result<()> {
+    use std::time::Duration;
+
+    use {{crate}}::app;
+
     let step = below.div_ceil(8).max(1);
     let mut parts = Vec::new();
     for from in (0..below).step_by(step as usize) {

@@ -6,7 +6,7 @@ use crate::core::Core;
 use crate::deploy;
 use crate::ephemeral::is_ephemeral;
 use crate::error::Error;
-use crate::manifest::Class;
+use crate::manifest::{Class, Manifest};
 use crate::prepare;
 use crate::resolve::{digest_of, environment};
 use bytes::Bytes;
@@ -219,7 +219,10 @@ impl AppsService {
         };
         let component = prepare::component(&core.engine, &core.store, digest, tenant).await?;
         let interface = component.interface();
-        let parsed = crate::manifest::Manifest::parse(manifest)?;
+        let parsed = match &app {
+            Some(_) => Manifest::parse(manifest)?,
+            None => prepare::bare_manifest(&core.store, &component).await?,
+        };
         let mut mounts = Vec::new();
         for point in parsed.mounts() {
             let tree = core.mounts.check(point).await?;

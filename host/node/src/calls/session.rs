@@ -65,8 +65,7 @@ impl Core {
         let target = open
             .target
             .ok_or_else(|| Error::invalid("open.target", "is missing"))?;
-        let ready = self.resolver.ready(&target).await?;
-        let component = self.resolver.component(&ready).await?;
+        let (ready, component) = self.resolver.ready(&target).await?;
         let (checked, grants) = self
             .session_terms(&target, &ready, &component, open.limits.as_ref())
             .await?;

@@ -29,6 +29,7 @@
 //! release will bring is refused with a sentence that says so: a deployment never promises what the node
 //! would not do.
 
+pub(crate) mod bare;
 mod classes;
 mod entrypoints;
 mod later;

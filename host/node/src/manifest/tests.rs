@@ -79,24 +79,42 @@ fn unknown_keys_are_refused_by_name() {
     assert!(refusal(r#"{"docs": "of the app"}"#).0.contains("`docs`"));
 }
 
-/// What the node would not do is never accepted and ignored.
+/// What the node would not do is never accepted and ignored, wherever the SDK or a file may write it.
 #[test]
 fn what_comes_later_is_refused_with_a_sentence() {
-    for key in [
-        "volumes", "secrets", "gpu", "schedule", "endpoint", "retries", "build", "snapshot",
-        "cache",
-    ] {
-        for json in [
-            format!(r#"{{"{key}": {{}}}}"#),
-            format!(r#"{{"functions": {{"f": {{"{key}": 1}}}}}}"#),
+    let anywhere = [
+        ("volumes", r#"{"/data": "digits:ro"}"#),
+        ("secrets", r#"["hub"]"#),
+        ("gpu", r#""any""#),
+        ("retries", "3"),
+        ("scaling", r#"{"min-instances": 1}"#),
+        ("cache", "true"),
+        ("endpoint", r#"{"method": "POST"}"#),
+        ("schedule", r#"{"cron": "0 6 * * *"}"#),
+        ("build", "{}"),
+        ("snapshot", "true"),
+        ("parameters", r#"["size"]"#),
+        ("concurrency", "1"),
+        ("queues", "[]"),
+        ("placement", "{}"),
+    ];
+    for (key, value) in anywhere {
+        for (place, json) in [
+            (key.to_owned(), format!(r#"{{"{key}": {value}}}"#)),
+            (
+                format!("functions.f.{key}"),
+                format!(r#"{{"functions": {{"f": {{"{key}": {value}}}}}}}"#),
+            ),
+            (
+                format!("classes.c.{key}"),
+                format!(r#"{{"classes": {{"c": {{"{key}": {value}}}}}}}"#),
+            ),
         ] {
             let (error, hint) = refusal(&json);
-            assert!(
-                error.contains(&format!("{key}` is not supported by this release")),
-                "{error}"
-            );
-            assert!(error.contains("with a later one"), "{error}");
-            assert!(hint.contains("remove"), "{hint}");
+            let start = format!("manifest: `{place}` is not supported by this release: ");
+            assert!(error.starts_with(&start), "{error}");
+            assert!(error.ends_with(" come with a later one"), "{error}");
+            assert_eq!(hint, format!("remove `{key}` to deploy without it"));
         }
     }
     assert!(
@@ -180,4 +198,32 @@ fn sections_are_found_in_nested_modules_and_joined() {
     assert_eq!(manifest.limits("a").cpu, Duration::from_secs(1));
     assert_eq!(manifest.limits("b").cpu, Duration::from_secs(2));
     assert_eq!(section::find(b"not wasm").unwrap(), None);
+}
+
+/// Whoever calls a component by its digest agreed to none of its wishes; that a class is one is not a wish.
+#[test]
+fn of_a_bare_components_manifest_its_classes_hold() {
+    let interface = Interface {
+        functions: vec![
+            FuncType::new("model#lydian-enter", [], None),
+            FuncType::new("model#predict", [], None),
+        ],
+        ..Interface::default()
+    };
+    assert!(bare::has_classes(&interface));
+    assert!(!bare::has_classes(&Interface::default()));
+    let own = serde_json::json!({"network": ["x.org:1"], "retries": 3, "functions": {"f": {"cpu": "1s"}},
+        "classes": {"model": {"enter": true, "max-calls": 5, "memory": "1MiB", "env": {"A": "1"}, "docs": "Knows."}}});
+    let manifest = Manifest::of_bare(Some(own), &interface).unwrap();
+    let class = manifest.class_of("model#predict").unwrap();
+    assert_eq!((class.max_calls, class.docs()), (5, "Knows."));
+    assert!(!manifest.is_callable("model#lydian-enter"));
+    assert_eq!(manifest.limits("model#predict"), Limits::UNSET);
+    assert_eq!(manifest.grants("model#predict"), Grants::default());
+    let own = serde_json::json!({"classes": {"model": {"enter": true, "snapshot": true}}});
+    let error = Manifest::of_bare(Some(own), &interface).unwrap_err();
+    assert!(
+        error.to_string().contains("`classes.model.snapshot`"),
+        "{error}"
+    );
 }
