@@ -206,6 +206,13 @@ pub(crate) async fn patiently<T>(what: &str, action: impl Future<Output = T>) ->
         .unwrap_or_else(|_| panic!("{what} after {PATIENCE:?}"))
 }
 
+/// Waits for what another thread does; give it to [`patiently`].
+pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// A limit on wall time alone.
 pub(crate) fn timeout(limit: Duration) -> Limits {
     Limits::new().timeout(limit)
