@@ -269,12 +269,23 @@ async fn attempt_job(core: &Arc<Core>, claimed: &Claimed) -> Result<End, Error> 
             Err(_) => tokio::time::sleep(STORE_PAUSE).await,
         }
     };
+    // Not begun when the node stops, so it need not begin here.
+    if core.spawner.stopping.is_cancelled() {
+        core.leave(seat);
+        return Ok(End::HandBack);
+    }
     let started = core
         .store
         .jobs()
         .started(vec![(claimed.job.id.clone(), claimed.attempt)])
         .await?;
-    if started.contains(&Accepted::Stale) || running.call.cancel.is_cancelled() {
+    if started.contains(&Accepted::Stale) {
+        return Ok(End::Lost);
+    }
+    if running.call.is_interrupted() {
+        return Ok(End::Interrupted);
+    }
+    if running.call.cancel.is_cancelled() {
         return Ok(End::Lost);
     }
     // Not before it runs: what is in line must not hold much.
