@@ -157,7 +157,7 @@ async fn serve(fake: &Fake, listener: TcpListener) -> (String, JoinHandle<()>) {
 }
 
 async fn listen(address: SocketAddr) -> TcpListener {
-    for _ in 0..100 {
+    for _ in 0..3_000 {
         if let Ok(listener) = TcpListener::bind(address).await {
             return listener;
         }

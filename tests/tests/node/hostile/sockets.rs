@@ -1,7 +1,7 @@
 //! Guests that may reach one address, and keep every connection to it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,6 +41,14 @@ impl Peer {
 
     fn accepted(&self) -> usize {
         self.kept.lock().unwrap().len()
+    }
+
+    /// Ends every connection there is.
+    fn hang_up(&self) {
+        for stream in self.kept.lock().unwrap().iter() {
+            // Some ended before.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     /// How many connections others had made by now, once at least so many were accepted. The backlog keeps its order,
@@ -145,13 +153,12 @@ async fn all_guests_together_are_bounded_by_the_node() {
     node.deploy("sockets", guests::SOCKETS, peer.grant(256))
         .await;
     let quoted = format!("\"{}\"", peer.address);
-    let many = [quoted.as_str(), "25", "3000"];
+    let many = [quoted.as_str(), "25", "true"];
     let holding = ask(&node, "hold", &many);
     let asking = async {
-        while peer.accepted() < 25 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let late = ask(&node, "hold", &[&quoted, "20", "0"]).await;
+        let held = until(|| peer.accepted() >= 25);
+        patiently("25 connections were not accepted", held).await;
+        let late = ask(&node, "hold", &[&quoted, "20", "false"]).await;
         let Ended::Value(got) = &late else {
             panic!("{late:?}")
         };
@@ -168,12 +175,13 @@ async fn all_guests_together_are_bounded_by_the_node() {
             got.starts_with("(5, some(") && got.contains("no descriptor left"),
             "{got}"
         );
+        peer.hang_up();
     };
     let (held, ()) = tokio::join!(holding, asking);
     assert_eq!(held, Ended::Value("(25, none)".into()));
     // What a sandbox had is the node's again.
     node.is_empty().await;
-    let again = ask(&node, "hold", &[&quoted, "30", "0"]).await;
+    let again = ask(&node, "hold", &[&quoted, "30", "false"]).await;
     assert_eq!(again, Ended::Value("(30, none)".into()));
 }
 
