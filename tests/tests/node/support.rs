@@ -14,6 +14,10 @@ use tempfile::TempDir;
 /// Long enough for a guest that is stopped by something else to be stopped by it.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
+/// Enough for every test. A pool for the whole machine takes a share of the address space, and of the mappings that
+/// Linux allows a process, that tests at once do not all find.
+const SANDBOXES: u32 = 64;
+
 /// No step of a test waits longer; a node that hangs fails the test instead of holding it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -67,6 +71,7 @@ impl TestNode {
     pub(crate) async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let data = TempDir::new().unwrap();
         let mut options = Options::new(data.path());
+        options.max_sandboxes = Some(SANDBOXES);
         change(&mut options);
         let Data::Directory(directory) = options.data.clone() else {
             panic!("these tests keep what they have on the disk")
