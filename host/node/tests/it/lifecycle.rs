@@ -186,20 +186,26 @@ async fn an_embedded_node_leaves_other_processes_calls_alone() {
         .unwrap()
         .into_inner();
     assert_eq!(told.info.unwrap().state(), State::Queued);
-    let own = node
-        .calls()
-        .spawn(spawn(1))
-        .await
-        .unwrap()
-        .into_inner()
-        .call;
-    let told = node
-        .calls()
-        .get(get(&own, 60_000))
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(told.info.unwrap().state(), State::Succeeded);
+    // Also when it has something to do.
+    node.deploy("math", MATH).await;
+    let own = v1::SpawnRequest {
+        target: Some(Target::app("", "math", "square")),
+        ..spawn(3)
+    };
+    let own = node.calls().spawn(own).await.unwrap().into_inner().call;
+    let told = node.calls().get(get(&own, 60_000)).await.unwrap();
+    assert_eq!(told.into_inner().info.unwrap().state(), State::Succeeded);
+    let told = node.calls().get(get(&left, 1_500)).await.unwrap();
+    assert_eq!(told.into_inner().info.unwrap().state(), State::Queued);
+    // It has let go of what it had, so another process can run calls of that function now.
+    let beside = TestNode::of(Options::embedded(directory.path())).await;
+    let other = v1::SpawnRequest {
+        target: Some(Target::app("", "math", "square")),
+        ..spawn(4)
+    };
+    let other = beside.calls().spawn(other).await.unwrap().into_inner().call;
+    let told = beside.calls().get(get(&other, 10_000)).await.unwrap();
+    assert_eq!(told.into_inner().info.unwrap().state(), State::Succeeded);
 }
 
 #[tokio::test]
