@@ -390,6 +390,9 @@ async fn housekeeping(core: Arc<Core>) {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 async fn collect_garbage(core: &Core) {
     if let Err(error) = core.store.expire().await {
         tracing::warn!(
