@@ -22,6 +22,9 @@ const DEFAULT_KEPT_LOG_BYTES: usize = 64 << 20;
 const DEFAULT_MAP_WINDOW_BYTES: u64 = 16 << 20;
 /// Time for a request's head, and for a connection to begin speaking: longer than any network takes.
 const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a connection is pinged, and how long it may take to answer: a caller that vanished is noticed within a minute.
+const DEFAULT_PING_EVERY: Duration = Duration::from_secs(30);
+const DEFAULT_PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Durable calls in hand: those in line for a sandbox hold small arguments in memory.
 const DEFAULT_MAX_SPAWNED_IN_HAND: usize = 1_024;
 /// How often what has expired is removed.
@@ -68,6 +71,10 @@ pub struct Options {
     pub max_connections: Option<usize>,
     /// How long a connection may take to begin, and a request's head to come.
     pub head_timeout: Duration,
+    /// How often an HTTP/2 connection is asked whether its other side is there.
+    pub ping_every: Duration,
+    /// How long it may take to answer before the connection is closed and its calls are cancelled.
+    pub ping_timeout: Duration,
     /// Limits in force where neither deployment nor caller sets any.
     pub limits: Limits,
     /// Sandboxes at once; `None`: as many as the machine carries.
@@ -138,6 +145,8 @@ impl Options {
             allow_hosts: Vec::new(),
             max_connections: None,
             head_timeout: DEFAULT_HEAD_TIMEOUT,
+            ping_every: DEFAULT_PING_EVERY,
+            ping_timeout: DEFAULT_PING_TIMEOUT,
             limits: Limits::default(),
             max_sandboxes: None,
             sandbox_threads: None,

@@ -92,6 +92,11 @@ impl TestNode {
         }
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.node.local_addr().expect("it listens")
+    }
+
     /// Removes what nothing uses.
     pub(crate) async fn collect(&self) {
         self.node.collect().await;
