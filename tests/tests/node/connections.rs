@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lydian_client::{CallFilter, CallState, Client};
+use lydian_client::{CallFilter, CallState, Client, Error};
 use lydian_tests::guests;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -125,4 +125,71 @@ async fn calls_of_a_client_that_stops_answering_are_cancelled() {
     assert!(!calls[0].is_finished());
     calls.iter().for_each(tokio::task::JoinHandle::abort);
     node.is_empty().await;
+}
+
+/// A connection that breaks takes no app with it: its opener goes on, also with what it was about to ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ephemeral_app_outlives_a_broken_connection() {
+    let node = TestNode::start().await;
+    let proxy = Proxy::before(&node).await;
+    let opener = proxy.client().await;
+    let opening = opener.open_app(guests::MATH.bytes(), None, "app");
+    let app = opening.await.unwrap();
+    let name = app.name().to_owned();
+    let is_there = async || {
+        let function = node.client.function(&name, "square").await.unwrap();
+        let squared = function.call::<_, u64>((4u64,)).await;
+        assert_eq!(squared.unwrap(), 16);
+    };
+    for version in 2..5u64 {
+        proxy.cut();
+        is_there().await;
+        let manifest = serde_json::json!({ "timeout": format!("{version}s") });
+        let replaced = app.replace(guests::MATH.bytes(), Some(&manifest));
+        let replaced = patiently("the opener has no answer", replaced).await;
+        assert_eq!(replaced.unwrap().deployed.version, version);
+        is_there().await;
+    }
+    // Broken while nobody asks, and for a while.
+    proxy.set(State::Closed);
+    proxy.cut();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    proxy.set(State::Open);
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    is_there().await;
+    app.close().await.unwrap();
+    let gone = node.client.describe(&name).await;
+    assert!(matches!(gone, Err(Error::NotFound(_))), "{gone:?}");
+}
+
+/// An opener that cannot come back in time is told that the app is gone, and it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ephemeral_app_is_gone_when_its_opener_stays_away() {
+    let node = TestNode::with(|options| options.ephemeral_grace = Duration::from_millis(200)).await;
+    let proxy = Proxy::before(&node).await;
+    let opener = proxy.client().await;
+    let opening = opener.open_app(guests::MATH.bytes(), None, "app");
+    let app = opening.await.unwrap();
+    proxy.set(State::Closed);
+    proxy.cut();
+    patiently("the app stays", async {
+        while node.client.describe(app.name()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    proxy.set(State::Open);
+    let replaced = app.replace(guests::MATH.bytes(), None);
+    let replaced = patiently("the opener has no answer", replaced).await;
+    assert!(
+        matches!(replaced, Err(Error::Unreachable(_))),
+        "{replaced:?}"
+    );
+    // The client itself is not broken by it.
+    assert!(
+        opener
+            .open_app(guests::MATH.bytes(), None, "app")
+            .await
+            .is_ok()
+    );
 }

@@ -280,3 +280,71 @@ async fn a_deployment_cannot_have_an_ephemeral_name() {
     let error = node.apps().rollback(rollback).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
 }
+
+fn resume(name: &str) -> OpenApp {
+    OpenApp {
+        resume: name.into(),
+        ..Default::default()
+    }
+}
+
+/// A client may notice that its connection broke before the node does: the new stream takes the place of the old one,
+/// whose end then means nothing.
+#[tokio::test]
+async fn an_app_goes_on_over_another_stream() {
+    let node = TestNode::with(|options| options.ephemeral_grace = Duration::from_millis(50)).await;
+    let mut first = Opener::open(&node, ONE, "app").await;
+    let name = first.name.clone();
+    let mut second = Opener::try_open(&node, resume(&name)).await.unwrap();
+    assert_eq!(second.name, name);
+    // The old stream ends without a word, and what it asks comes too late.
+    assert!(first.answer().await.is_none());
+    let _ = first.ask.send(Ask::Close(Close {}).into()).await;
+    drop(first);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(node.invoke(&name, "one", &[]).await.is_ok());
+    let Said::Opened(opened) = second.ask(Ask::Code(code(&node, MATH).await)).await else {
+        panic!("not replaced");
+    };
+    assert_eq!(opened.deployed.unwrap().version, 2);
+    drop(second);
+    gone(&node, &name).await;
+    let error = Opener::try_open(&node, resume(&name)).await.err().unwrap();
+    assert_eq!(refusal(&error).1, "app-not-found");
+}
+
+/// What was detached needs no stream, also when its opener asks for it once more.
+#[tokio::test]
+async fn a_detached_app_that_was_resumed_stays() {
+    let node = TestNode::with(|options| options.ephemeral_grace = Duration::ZERO).await;
+    let mut opener = Opener::open(&node, ONE, "app").await;
+    let name = opener.name.clone();
+    opener.ask(Ask::Detach(Detach {})).await;
+    drop(opener);
+    let mut again = Opener::try_open(&node, resume(&name)).await.unwrap();
+    assert!(matches!(
+        again.ask(Ask::Detach(Detach {})).await,
+        Said::Detached(_)
+    ));
+    drop(Opener::try_open(&node, resume(&name)).await.unwrap());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(node.invoke(&name, "one", &[]).await.is_ok());
+}
+
+/// Only what was opened over a stream can be gone on with, and only where it is.
+#[tokio::test]
+async fn only_ephemeral_apps_are_resumed() {
+    let node = TestNode::start().await;
+    node.deploy("deployed", ONE).await;
+    let error = Opener::try_open(&node, resume("deployed")).await.err();
+    let (code, _, told) = refusal(&error.unwrap());
+    assert_eq!(code, Code::InvalidArgument);
+    assert!(told.contains("open.resume"), "{told}");
+    let opener = Opener::open(&node, ONE, "app").await;
+    let elsewhere = OpenApp {
+        environment: "dev".into(),
+        ..resume(&opener.name)
+    };
+    let error = Opener::try_open(&node, elsewhere).await.err().unwrap();
+    assert_eq!(refusal(&error).1, "app-not-found");
+}
