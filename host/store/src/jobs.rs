@@ -267,12 +267,8 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Adds blobs to those the job needs, as a result that is too large for a record; to be called before the result
     /// that names them is recorded. Collection spares them while the job is kept.
-    async fn keep_blobs(
-        &self,
-        id: JobId,
-        attempt: Attempt,
-        blobs: Vec<Digest>,
-    ) -> Result<Accepted>;
+    async fn keep_blobs(&self, id: JobId, attempt: Attempt, blobs: Vec<Digest>)
+    -> Result<Accepted>;
 
     /// Ends jobs. Only the current attempt's outcome is taken.
     async fn finish(&self, done: Vec<(JobId, Attempt, Outcome)>) -> Result<Vec<Accepted>>;
