@@ -8,11 +8,23 @@
 //!
 //! `load` runs once in each sandbox, before its first call; the calls after it find the model as it is. An instance
 //! serves one call at a time, is kept for a minute without calls, and is left after a thousand.
+//!
+//! What it learns from is shipped with it: `reviews` of this crate is `/reviews` in the sandbox, read-only. A changed
+//! file there is a new version of the app; files that the node has are not sent again.
 
 mod words;
 
-#[lydian::app]
+/// Where the reviews are: in a sandbox, and in a test of this crate.
+const REVIEWS: &str = if cfg!(target_family = "wasm") {
+    "/reviews"
+} else {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/reviews")
+};
+
+#[lydian::app(mounts = { "./reviews" = "/reviews" })]
 pub mod app {
+    use std::path::Path;
+
     use crate::words::Weights;
 
     /// What the model thinks of a text.
@@ -25,7 +37,7 @@ pub mod app {
         Unknown,
     }
 
-    /// Tells praise from blame, by what its words stood for in a few hundred examples.
+    /// Tells praise from blame, by what its words stood for in the reviews it has read.
     #[lydian::class(max_idle = "60s", max_calls = 1000, timeout = "5s")]
     pub struct Model {
         weights: Weights,
@@ -35,12 +47,12 @@ pub mod app {
     impl Model {
         /// Trains it, which takes a thousand times as long as asking.
         #[lydian::enter]
-        fn load() -> Self {
+        fn load() -> Result<Self, String> {
             eprintln!("training");
-            Self {
-                weights: Weights::train(),
+            Ok(Self {
+                weights: Weights::train(Path::new(crate::REVIEWS))?,
                 served: 0,
-            }
+            })
         }
 
         /// Judges a text.

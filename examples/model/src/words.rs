@@ -1,49 +1,36 @@
-//! A linear model over words, trained by gradient descent on examples that stand here.
+//! A linear model over words, trained by gradient descent on reviews, one a line.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 /// Passes over the examples.
 const EPOCHS: usize = 400;
 /// The step of the descent.
 const RATE: f64 = 0.1;
 
-const GOOD: &[&str] = &[
-    "a film of great warmth and wit",
-    "a joy from start to end",
-    "moving, funny and beautifully played",
-    "the best story of the year",
-    "great fun, with a warm heart",
-    "bright, quick and full of wit",
-    "a beautiful and gentle film",
-    "wonderful actors in a wonderful story",
-];
-
-const BAD: &[&str] = &[
-    "dull and far too long",
-    "a waste of time and of good actors",
-    "clumsy, loud and without a heart",
-    "the worst film of the year",
-    "boring from start to end",
-    "a dull story, badly told",
-    "too long, too loud, too slow",
-    "flat jokes and a weak plot",
-];
-
 /// What each known word says about a text.
 pub(crate) struct Weights(HashMap<String, f64>);
 
 impl Weights {
-    /// Learns from the examples.
-    pub(crate) fn train() -> Self {
+    /// Learns from `good.txt` and `bad.txt` of a directory.
+    ///
+    /// # Errors
+    /// One of them cannot be read; the text names it.
+    pub(crate) fn train(reviews: &Path) -> Result<Self, String> {
+        let read = |name: &str| {
+            let path = reviews.join(name);
+            std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        let (good, bad) = (read("good.txt")?, read("bad.txt")?);
         let mut weights = Self(HashMap::new());
         for _ in 0..EPOCHS {
-            for (texts, target) in [(GOOD, 1.0), (BAD, 0.0)] {
-                for text in texts {
+            for (texts, target) in [(&good, 1.0), (&bad, 0.0)] {
+                for text in texts.lines() {
                     weights.learn(text, target);
                 }
             }
         }
-        weights
+        Ok(weights)
     }
 
     fn learn(&mut self, text: &str, target: f64) {

@@ -21,6 +21,16 @@ pub(crate) fn manifest(app: &App<'_>, settings: &Map<String, Value>) -> String {
         }
         functions.insert(function.call.wit.clone(), Value::Object(table));
     }
+    for class in &app.classes {
+        for method in class
+            .methods
+            .iter()
+            .filter(|method| !method.docs.is_empty())
+        {
+            let name = format!("{}#{}", class.wit, method.wit);
+            functions.insert(name, json!({ "docs": method.docs }));
+        }
+    }
     let classes: Map<String, Value> = app
         .classes
         .iter()

@@ -457,7 +457,6 @@ impl Call {
                 &self.limits,
                 &error,
                 store.data().circumstances(),
-                || store.data().output.panic(),
             )),
             End::Limit(hit) => Err(self.at_limit(hit)),
             End::Cancelled => Err(cancelled(self.name())),

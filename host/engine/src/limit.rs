@@ -37,32 +37,33 @@ pub(crate) enum LimitHit {
 }
 
 /// What happened besides the error itself.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Circumstances {
     /// A memory or table was refused to grow.
     pub(crate) memory_refused: bool,
     /// Output was refused, so a broken pipe may be what the guest died of.
     pub(crate) output_refused: bool,
+    /// What the guest told of a panic.
+    pub(crate) panic: Option<String>,
 }
 
-/// Says why `function` gave no result; `panic` is what it may have said of it.
+/// Says why `function` gave no result.
 pub(crate) fn failure(
     function: &str,
     limits: &Limits,
     error: &Error,
     seen: Circumstances,
-    panic: impl FnOnce() -> Option<String>,
 ) -> Failure {
-    let mut failure = match found(error, seen) {
+    let mut failure = match found(error, &seen) {
         Some(hit) => at_limit(function, limits, hit),
-        None => by_itself(function, error, panic),
+        None => by_itself(function, error, seen.panic.as_deref()),
     };
     failure.backtrace = backtrace::render(error);
     failure
 }
 
 /// The limit behind an error, if there is one.
-fn found(error: &Error, seen: Circumstances) -> Option<LimitHit> {
+fn found(error: &Error, seen: &Circumstances) -> Option<LimitHit> {
     if let Some(hit) = error.downcast_ref::<LimitHit>() {
         return Some(*hit);
     }
@@ -175,7 +176,7 @@ pub(crate) fn exited_well(error: &Error) -> bool {
 }
 
 /// What the guest did by itself.
-fn by_itself(function: &str, error: &Error, panic: impl FnOnce() -> Option<String>) -> Failure {
+fn by_itself(function: &str, error: &Error, panic: Option<&str>) -> Failure {
     let name = format!("function `{function}`");
     if let Some(malformed) = error.downcast_ref::<Malformed>() {
         return Failure::new(
@@ -194,18 +195,17 @@ fn by_itself(function: &str, error: &Error, panic: impl FnOnce() -> Option<Strin
         );
     }
     match error.downcast_ref::<Trap>() {
+        Some(Trap::UnreachableCodeReached) if let Some(panic) = panic => {
+            Failure::new(FailureKind::Trap, format!("{name} panicked {panic}"))
+        }
         Some(Trap::StackOverflow) => {
             Failure::new(FailureKind::Stack, format!("{name} overflowed its stack"))
                 .hint("it recurses too deeply; the stack of a guest is 1 MiB")
         }
-        Some(trap) => {
-            let panicked = *trap == Trap::UnreachableCodeReached;
-            let message = match panicked.then(panic).flatten() {
-                Some(panic) => format!("{name} panicked {panic}"),
-                None => format!("{name} trapped: {}", trap_text(*trap)),
-            };
-            Failure::new(FailureKind::Trap, message)
-        }
+        Some(trap) => Failure::new(
+            FailureKind::Trap,
+            format!("{name} trapped: {}", trap_text(*trap)),
+        ),
         None => Failure::new(
             FailureKind::Trap,
             format!("{name} trapped: {}", error.root_cause()),

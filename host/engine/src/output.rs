@@ -7,7 +7,8 @@
 //! A guest that prints faster than its rate waits, as if its terminal were slow. A guest that prints more than its limit is
 //! stopped, and its last chunk says that something is missing.
 //! Always true: a chunk is valid UTF-8 and holds no control character but line feed and tab, so that it can neither move a
-//! cursor nor hide a line. Nothing is kept here but the last of stderr, for a panic's words: who wants the output buffers it.
+//! cursor nor hide a line. Nothing is kept here but the last of stderr, for the words of a panic: who wants the output
+//! buffers it.
 
 use crate::panic::LastWords;
 use bytes::Bytes;
@@ -152,8 +153,8 @@ impl Output {
     pub(crate) fn renew(&self, sink: OutputSink) {
         let mut state = self.state.lock();
         state.sink = sink;
-        state.meter.written = 0;
         state.last_words.forget();
+        state.meter.written = 0;
         state.refused = false;
     }
 
@@ -208,7 +209,7 @@ impl Output {
         self.state.lock().meter.written
     }
 
-    /// What the guest said of its panic in this call, if it did.
+    /// What the guest told of a panic: `at src/lib.rs:4:5: index out of bounds`.
     pub(crate) fn panic(&self) -> Option<String> {
         self.state.lock().last_words.panic()
     }

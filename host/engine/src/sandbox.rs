@@ -118,6 +118,7 @@ impl Ctx {
         Circumstances {
             memory_refused: self.memory.refused,
             output_refused: self.output.refused(),
+            panic: self.output.panic(),
         }
     }
 

@@ -47,6 +47,7 @@ mod value;
 pub mod wave;
 mod wire;
 mod wit;
+mod wit_docs;
 
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};
@@ -62,3 +63,4 @@ pub use ty::{Case, Enum, Field, Flags, Label, Record, ResultType, Type, Variant}
 pub use value::Value;
 pub use wire::{Reader, len_prefix};
 pub use wit::{Handle, Wit, from_wire, to_wire};
+pub use wit_docs::with_docs;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lydian_client::{Call, Deploy, Wave};
 use lydian_tests::{Guest, examples};
+use serde_json::json;
 
 use crate::support::TestNode;
 
@@ -76,7 +77,11 @@ async fn square_and_cube_are_two_apps() {
 #[tokio::test(flavor = "multi_thread")]
 async fn model_is_loaded_once() {
     let node = TestNode::start().await;
-    deploy(&node, examples::MODEL).await;
+    let reviews = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/model/reviews");
+    let tree = node.client.ship_directory(reviews).await.unwrap();
+    let mounts = json!({ "mounts": { "/reviews": { "tree": tree.to_string() } } });
+    let deploy = Deploy::new("model", examples::MODEL.bytes()).manifest(&mounts);
+    node.client.deploy(deploy).await.unwrap();
     let predict = node
         .client
         .function("model", "model#predict")

@@ -9,9 +9,10 @@ use serde_json::{Value as Json, json};
 
 use super::connect::{self, Place, Work};
 use super::source::Source;
-use super::{Ctx, load};
+use super::{Ctx, load, ship};
 use crate::args::deploy::Args;
 use crate::exit::Exit;
+use crate::manifest;
 use crate::output::error::CliError;
 use crate::output::tree::Tree;
 use crate::units;
@@ -31,10 +32,10 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let size = ready.bytes.len() as u64;
     let client = connect::connect(ctx, Place::Catalog, Work::One).await?;
     progress.step(format!("deploying {name} ({})", units::bytes(size)));
-    let mut deploy = Deploy::new(&name, ready.bytes.clone()).client(CLIENT);
-    if let Some(manifest) = &ready.manifest {
-        deploy = deploy.manifest(manifest);
-    }
+    let manifest = ship::manifest(&client, &source, &ready, manifest::empty(), &progress).await?;
+    let mut deploy = Deploy::new(&name, ready.bytes.clone())
+        .client(CLIENT)
+        .manifest(&manifest);
     if let Some(message) = args.message {
         deploy = deploy.message(message);
     }

@@ -16,6 +16,7 @@ mod program;
 mod run;
 mod serve;
 mod shell;
+mod ship;
 mod source;
 mod spawn;
 mod up;

@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 use super::Ctx;
 use super::connect::{self, Place, Work};
 use super::load::{self, named};
+use super::ship;
 use super::source::{Ready, Source};
 use crate::docs::Documented;
 use crate::manifest;
@@ -120,16 +121,19 @@ impl Opened {
             (wanted.files, wanted.work)
         };
         let client = connect::connect(ctx, files, work).await?;
-        Self::on(client, source, ready, own, wanted.settings, progress).await
+        let manifest = match own {
+            true => Some(ship::manifest(&client, source, ready, wanted.settings, progress).await?),
+            false => None,
+        };
+        Self::on(client, source, ready, manifest.as_ref(), progress).await
     }
 
-    /// Sends and opens what was built, on this node; as an app when `own` is set.
+    /// Sends and opens what was built, on this node: as an app with this manifest, or by digest.
     pub(super) async fn on(
         client: Client,
         source: &Source,
         ready: &Ready,
-        own: bool,
-        settings: Json,
+        manifest: Option<&Json>,
         progress: &Progress,
     ) -> Result<Self, CliError> {
         progress.step(format!("preparing {}", target::short_name(&ready.file)));
@@ -137,13 +141,9 @@ impl Opened {
             digest: ready.digest,
             file: ready.file.clone(),
         };
-        let kind = if own {
-            let said = ready.manifest.clone().unwrap_or_else(manifest::empty);
-            let manifest = manifest::laid_over(settings, said);
+        let kind = if manifest.is_some() {
             let name = source.default_name(ready)?;
-            let app = client
-                .open_app(ready.bytes.clone(), Some(&manifest), &name)
-                .await;
+            let app = client.open_app(ready.bytes.clone(), manifest, &name).await;
             let app = app.map_err(|error| named(error, ready.digest, &ready.file))?;
             Kind::Own(Box::new(app), component)
         } else {

@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 
 use super::opened::Opened;
 use super::source::{Ready, Source};
-use super::{Ctx, connect, limits};
+use super::{Ctx, connect, limits, ship};
 use crate::args::run::Args;
 use crate::build;
 use crate::exit::Exit;
@@ -70,7 +70,8 @@ pub(super) async fn run(
     let (client, url) = connect::listening(ctx, anywhere).await?;
     let environment = client.environment().to_owned();
     let settings = limits::manifest(&args.limits);
-    let mut opened = Opened::on(client, source, ready, true, settings, progress).await?;
+    let manifest = ship::manifest(&client, source, ready, settings, progress).await?;
+    let mut opened = Opened::on(client, source, ready, Some(&manifest), progress).await?;
     let Some(app) = opened.app().map(|(name, _)| name.to_owned()) else {
         return Err(CliError::failed("no-app", "the node opened no app"));
     };

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use lydian_client::{
-    Event, Failure, FailureKind, Finished, Function, Items, LogChunk, LogSource, Start, Usage, Wire,
-};
+use lydian_client::{Event, Finished, Function, Items, LogChunk, LogSource, Start, Usage, Wire};
 use lydian_value::Type;
 
 use super::connect::{Place, Work};
@@ -19,7 +17,6 @@ use crate::arguments;
 use crate::exit::Exit;
 use crate::output::error::CliError;
 use crate::output::guest::Decoder;
-use crate::output::panic::LastWords;
 use crate::output::progress::{Progress, Source as Writer};
 use crate::output::result::{self, Spelling};
 use crate::output::signature;
@@ -117,7 +114,6 @@ pub(super) struct Running<'a> {
     /// Bytes of a `stream<u8>` shown on a terminal.
     text: Decoder,
     usage: Option<Usage>,
-    last_words: LastWords,
     /// The result is printed as it comes.
     pub(super) shows_result: bool,
     /// The result's bytes, once it is there.
@@ -139,7 +135,6 @@ impl<'a> Running<'a> {
             streams: HashMap::new(),
             text: Decoder::default(),
             usage: None,
-            last_words: LastWords::default(),
             shows_result: true,
             result: None,
         }
@@ -152,12 +147,7 @@ impl<'a> Running<'a> {
         while let Some(event) = run.next().await? {
             match event {
                 Event::Started { start, .. } => self.narrate(start),
-                Event::Log(chunk) => {
-                    if chunk.source == LogSource::Stderr {
-                        self.last_words.hear(&chunk.data);
-                    }
-                    show_output(self.progress, &chunk);
-                }
+                Event::Log(chunk) => show_output(self.progress, &chunk),
                 Event::Finished(finished) => exit = self.finished(finished)?,
                 Event::Items(items) => self.items(&items)?,
                 _ => {}
@@ -180,7 +170,7 @@ impl<'a> Running<'a> {
         self.usage = Some(finished.usage);
         let Wire(bytes) = finished.result.map_err(|failure| {
             self.progress.finish();
-            self.told(&failure)
+            CliError::failure(&failure)
         })?;
         let ty = self.function.ty();
         self.streams = result::streams(ty.result.as_ref(), &bytes)?;
@@ -196,17 +186,6 @@ impl<'a> Running<'a> {
         } else {
             Exit::Ok
         })
-    }
-
-    /// A failure; a panic in the guest's own words.
-    fn told(&self, failure: &Failure) -> CliError {
-        let mut error = CliError::failure(failure);
-        if failure.kind == FailureKind::Trap
-            && let Some(panic) = self.last_words.panic()
-        {
-            error.message = format!("function `{}` panicked {panic}", self.function.name());
-        }
-        error
     }
 
     /// Items one per line as they come; the bytes of a `stream<u8>` as they are.
@@ -230,7 +209,7 @@ impl<'a> Running<'a> {
             None => Ok(()),
             Some(failure) => {
                 self.progress.finish();
-                Err(self.told(failure))
+                Err(CliError::failure(failure))
             }
         }
     }

@@ -12,12 +12,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lydian_client::{Client, Digest, Error, Swapped, Tail};
+use lydian_client::{Client, Digest, EphemeralApp, Error, Swapped, Tail};
 use serde_json::{Value as Json, json};
 
 use super::opened::{Kind, Opened};
 use super::source::{Ready, Source};
-use super::{Ctx, connect, limits, load, logs};
+use super::{Ctx, connect, limits, load, logs, ship};
 use crate::args::serve::Args;
 use crate::build::{Built, Narration};
 use crate::exit::Exit;
@@ -109,18 +109,11 @@ impl<'a> Serving<'a> {
         ready: &Ready,
         url: &str,
     ) -> Result<Opened, CliError> {
-        let settings = self.settings.clone();
-        let opened = Opened::on(
-            client.clone(),
-            &self.source,
-            ready,
-            true,
-            settings,
-            &self.progress,
-        )
-        .await?;
+        let said = self.said(client, ready).await?;
+        let (source, progress) = (&self.source, &self.progress);
+        let opened = Opened::on(client.clone(), source, ready, Some(&said), progress).await?;
         self.progress.finish();
-        self.now = Some((ready.digest, self.said(ready)));
+        self.now = Some((ready.digest, said));
         self.watch_inputs(ready);
         if let Kind::Own(app, _) = &opened.kind {
             self.tell_open(app.name(), url, app.opened());
@@ -176,7 +169,7 @@ impl<'a> Serving<'a> {
                 ));
             };
             let ended = tokio::select! {
-                ended = self.swap(app, &change) => ended,
+                ended = self.swap(client, app, &change) => ended,
                 _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
             };
             match ended {
@@ -194,13 +187,14 @@ impl<'a> Serving<'a> {
     /// One save, from build to swap.
     async fn swap(
         &mut self,
-        app: &lydian_client::EphemeralApp,
+        client: &Client,
+        app: &EphemeralApp,
         change: &Change,
     ) -> Result<(), CliError> {
         let noticed = change.at.elapsed();
         let round = self.round().await?;
         let ready = round.built?;
-        let said = self.said(&ready);
+        let said = self.said(client, &ready).await?;
         if self.now.as_ref() == Some(&(ready.digest, said.clone())) {
             return Ok(());
         }
@@ -264,10 +258,10 @@ impl<'a> Serving<'a> {
         path.display().to_string()
     }
 
-    /// What the app is told about itself.
-    fn said(&self, ready: &Ready) -> Json {
-        let said = ready.manifest.clone().unwrap_or_else(manifest::empty);
-        manifest::laid_over(self.settings.clone(), said)
+    /// What the app is told about itself. What it mounts is a part of that, so that a file saved there counts.
+    async fn said(&self, client: &Client, ready: &Ready) -> Result<Json, CliError> {
+        let settings = self.settings.clone();
+        ship::manifest(client, &self.source, ready, settings, &self.progress).await
     }
 
     /// One build, on a thread that may wait for it.
@@ -296,6 +290,14 @@ impl<'a> Serving<'a> {
         for dir in watch::sources(&ready.file) {
             if !dir.starts_with(&own) {
                 let _ = self.watch.files(&dir, &[]);
+            }
+        }
+        // A crate is watched whole; of what lies beside a file, only the file was until now.
+        let whole = self.source.crate_dir().is_some();
+        for dir in ship::directories(&self.source, ready) {
+            let dir = dir.canonicalize().unwrap_or(dir);
+            if !(whole && dir.starts_with(&own)) {
+                let _ = self.watch.tree(&dir);
             }
         }
     }

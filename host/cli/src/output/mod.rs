@@ -6,7 +6,6 @@
 mod backtrace;
 pub(crate) mod error;
 pub(crate) mod guest;
-pub(crate) mod panic;
 pub(crate) mod progress;
 pub(crate) mod result;
 pub(crate) mod signature;

@@ -148,3 +148,31 @@ fn an_error_begins_a_line_of_its_own() {
     ran.exits(2);
     assert!(ran.stderr.starts_with("half a line\n{"), "{}", ran.stderr);
 }
+
+/// What the guest said is all there is to find the mistake by, in whatever way it was called.
+#[test]
+fn a_panic_is_told_by_every_way_to_call() {
+    let cli = Cli::with_own_home();
+    cli.file("ending.wasm", guests::ENDING.bytes());
+    cli.run(&["deploy", "ending.wasm"]).exits(0);
+    let says = "function `panic-deep` panicked at rust/ending.rs:";
+    let ran = cli.run_with_stdin(&["map", "ending::panic-deep", "--inputs", "-"], "[]\n");
+    ran.exits(1);
+    assert!(ran.stderr.contains(says), "{ran:?}");
+    let spawned = cli
+        .command(&["spawn", "ending::panic-deep"])
+        .output()
+        .unwrap();
+    assert!(
+        String::from_utf8_lossy(&spawned.stderr).contains(says),
+        "{spawned:?}"
+    );
+    let id = String::from_utf8_lossy(&spawned.stdout);
+    for command in ["get", "explain"] {
+        let ran = cli.run(&["calls", command, id.trim()]);
+        let told = ran.stdout.clone() + &ran.stderr;
+        assert!(told.contains(says), "{ran:?}");
+    }
+    let typed = cli.run_with_stdin(&["shell", "ending"], "panic-deep()\n");
+    assert!(typed.stderr.contains(says), "{typed:?}");
+}

@@ -170,6 +170,28 @@ fn a_crate_is_built_at_every_save() {
     assert_eq!(serve.stop().0, Some(0));
 }
 
+/// A file saved in a directory that is mounted is a save like any other.
+#[test]
+fn what_is_mounted_is_followed() {
+    let cli = Cli::with_own_home();
+    let node = NodeProcess::start(&cli);
+    let cli = cli.on(&node);
+    cli.file("out/files.wasm", guests::FILES.bytes());
+    cli.file(
+        "out/lydian.toml",
+        "mounts = { \"../assets\" = \"/assets\" }",
+    );
+    cli.file("assets/deep/a.txt", "first");
+    let mut serve = Serve::start(cli.command(&["serve", "--json", "out/files.wasm"]));
+    let target = format!("{}::read-text", serve.app);
+    let read = ["run", &target, "/assets/deep/a.txt"];
+    cli.run(&read).is(0, "ok(\"first\")\n", "");
+    cli.file("assets/deep/a.txt", "second");
+    assert_eq!(serve.event()["version"], 2);
+    cli.run(&read).is(0, "ok(\"second\")\n", "");
+    assert_eq!(serve.stop().0, Some(0));
+}
+
 /// Nobody has to start a node first.
 #[test]
 fn without_a_node_the_command_is_one() {

@@ -16,6 +16,7 @@ use lydian_api::v1::describe_request::Of;
 use lydian_api::v1::{self, app};
 use lydian_store::{App, AppState, Version};
 use lydian_value::{Digest, Interface};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -233,11 +234,19 @@ impl AppsService {
                 bytes: tree.bytes(),
             });
         }
+        let functions = deploy::functions(interface, &parsed, &core.limits());
+        let told = functions
+            .iter()
+            .filter(|function| !function.docs.trim().is_empty());
+        let docs: HashMap<&str, &str> = told
+            .map(|function| (function.name.as_str(), function.docs.as_str()))
+            .collect();
+        let wit = lydian_value::with_docs(&interface.wit, |name| docs.get(name).copied());
         Ok(v1::DescribeResponse {
             app,
-            functions: deploy::functions(interface, &parsed, &core.limits()),
+            wit,
+            functions,
             imports: interface.imports.clone(),
-            wit: interface.wit.clone(),
             manifest: manifest.clone(),
             component_bytes: size,
             classes: parsed

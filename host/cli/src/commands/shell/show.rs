@@ -44,6 +44,7 @@ let c = counter.new(1)    keep a result
 c.increment(2)            call a method of a resource that was kept
 sum([c, d])               use what was kept
 c                         show it
+Tab completes names; Up brings back lines of this shell and earlier ones; open brackets go on in the next line
 ";
 
 impl Shell<'_> {
