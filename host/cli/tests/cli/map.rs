@@ -70,7 +70,7 @@ fn the_first_failure_ends_the_map_unless_errors_are_returned() {
     assert_eq!(ran.stdout, "2\n");
     assert!(
         ran.stderr
-            .contains("error: input 1: function `divide` trapped"),
+            .contains("error: input 1: function `divide` panicked at "),
         "{}",
         ran.stderr
     );
