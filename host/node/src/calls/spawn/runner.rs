@@ -102,9 +102,13 @@ impl Runner {
         self.look_for_awaited().await?;
         let core = self.core.clone();
         let spawner = &core.spawner;
+        let (any, mark) = spawner.wanted.own_now();
+        if !spawner.all && !any && self.held.is_empty() {
+            return Ok(());
+        }
         let mut shards = core.store.jobs().due_shards().await?;
         if !spawner.all {
-            shards = spawner.wanted.own_of(shards);
+            shards = spawner.wanted.own_of(shards, mark);
         }
         for shard in shards {
             let in_turn = self.counts.lock().in_turn;

@@ -11,12 +11,14 @@ use lydian_store::{Job, JobId, Shard};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 
-/// Jobs of interest, by shard.
+/// Jobs of interest, by shard. A job is noted after it is recorded.
 #[derive(Default)]
 pub(super) struct Wanted(Mutex<Lists>);
 
 #[derive(Default)]
 struct Lists {
+    /// How many own ones were noted.
+    recorded: u64,
     own: HashMap<Shard, HashSet<JobId>>,
     awaited: HashMap<Shard, HashMap<JobId, u32>>,
 }
@@ -24,7 +26,9 @@ struct Lists {
 impl Wanted {
     /// Notes a job that this process recorded or asked for again.
     pub(super) fn recorded(&self, shard: Shard, id: JobId) {
-        self.0.lock().own.entry(shard).or_default().insert(id);
+        let mut lists = self.0.lock();
+        lists.recorded += 1;
+        lists.own.entry(shard).or_default().insert(id);
     }
 
     /// Forgets a job that ended.
@@ -43,10 +47,19 @@ impl Wanted {
         self.0.lock().own.contains_key(&shard)
     }
 
-    /// Of the shards with due jobs, those of own ones. In the others all own ones have ended, wherever they ran.
-    pub(super) fn own_of(&self, mut due: Vec<Shard>) -> Vec<Shard> {
+    /// Whether there is anything to look for, and a mark of this moment.
+    pub(super) fn own_now(&self) -> (bool, u64) {
+        let lists = self.0.lock();
+        (!lists.own.is_empty(), lists.recorded)
+    }
+
+    /// Of the shards that had due jobs after the moment `mark`, those of own ones. In the others all own ones have ended,
+    /// wherever they ran; unless some were recorded since, which may be younger than what is known of shards.
+    pub(super) fn own_of(&self, mut due: Vec<Shard>, mark: u64) -> Vec<Shard> {
         let mut lists = self.0.lock();
-        lists.own.retain(|shard, _| due.contains(shard));
+        if lists.recorded == mark {
+            lists.own.retain(|shard, _| due.contains(shard));
+        }
         due.retain(|shard| lists.own.contains_key(shard));
         due
     }
@@ -72,5 +85,25 @@ impl Wanted {
         let taken = taken.collect();
         awaited.retain(|_, jobs| !jobs.is_empty());
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A job recorded while it was asked which shards have any must not be forgotten because of an older answer.
+    #[test]
+    fn own_jobs_are_forgotten_only_by_what_is_younger_than_they() {
+        let (wanted, one, two) = (Wanted::default(), Shard(1), Shard(2));
+        wanted.recorded(one, "a".into());
+        let (any, mark) = wanted.own_now();
+        assert!(any);
+        wanted.recorded(two, "b".into());
+        assert_eq!(wanted.own_of(vec![one], mark), [one]);
+        assert!(wanted.has_own(two));
+        let (_, mark) = wanted.own_now();
+        assert_eq!(wanted.own_of(vec![two, Shard(3)], mark), [two]);
+        assert!(!wanted.has_own(one));
     }
 }
