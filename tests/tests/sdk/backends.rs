@@ -41,13 +41,22 @@ pub(crate) async fn threads<T>(work: impl Future<Output = T>) -> T {
 
 /// A node inside this process.
 pub(crate) async fn embedded<T>(work: impl Future<Output = T>) -> T {
+    with_backend(embedded_backend().await.clone(), work).await
+}
+
+/// The same node, for what the SDK has no words for.
+pub(crate) async fn client() -> Client {
+    embedded_backend().await.as_client().unwrap().clone()
+}
+
+async fn embedded_backend() -> &'static Backend {
     static BACKEND: OnceCell<Backend> = OnceCell::const_new();
     let backend = BACKEND.get_or_init(async || {
         let backend = Backend::embedded(Embedded::memory()).await.unwrap();
         deploy(backend.as_client().unwrap()).await;
         backend
     });
-    with_backend(backend.await.clone(), work).await
+    backend.await
 }
 
 /// A node over a socket.
