@@ -47,6 +47,29 @@ pub fn nested_blocks(blocks: usize) -> Vec<u8> {
     around_module(&format!("(func (export \"nested\") (param i32) {body})"))
 }
 
+/// One function that takes minutes to compile: jumps that all of thousands of locals live across.
+pub fn many_jumps() -> Vec<u8> {
+    const LOCALS: u32 = 4_000;
+    const BLOCKS: u32 = 60_000;
+    let mut body = format!("(local{})", " i64".repeat(LOCALS as usize));
+    for block in 0..BLOCKS {
+        let (from, to) = (block % LOCALS + 1, block.wrapping_mul(7_919) % LOCALS + 1);
+        line(
+            &mut body,
+            format_args!(
+                "block local.get 0 br_if 0 local.get {from} i64.const {block} i64.add local.set {to} end"
+            ),
+        );
+    }
+    body.push_str("i64.const 0 ");
+    for local in 1..=LOCALS {
+        line(&mut body, format_args!("local.get {local} i64.xor"));
+    }
+    around_module(&format!(
+        "(func (export \"jumps\") (param i32) (result i64) {body})"
+    ))
+}
+
 /// One function of `locals` locals that all live to the end: much work for a register allocator.
 pub fn many_locals(locals: usize) -> Vec<u8> {
     let mut body = String::new();

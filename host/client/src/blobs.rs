@@ -36,11 +36,20 @@ impl Client {
         }
         let mut reached = 0;
         let mut fruitless = 0;
+        let mut resumes = true;
         loop {
-            let offset = self.upload_offset(digest).await?.min(bytes.len() as u64);
+            let offset = match resumes {
+                true => self.upload_offset(digest).await?.min(bytes.len() as u64),
+                false => 0,
+            };
             let error = match self.upload(digest, bytes.clone(), offset).await {
                 Ok(()) => return Ok(digest),
                 Err(error @ Error::Unreachable(_)) => error,
+                // What is there is another's, who sends the same at this moment: all of it is sent here too.
+                Err(error) if offset > 0 && is_about_offset(&error) => {
+                    resumes = false;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             fruitless = if offset > reached { 1 } else { fruitless + 1 };
@@ -114,6 +123,11 @@ impl Client {
         self.once(blobs.put(stream::iter(parts))).await?;
         Ok(())
     }
+}
+
+/// Whether an upload was refused because of where it would go on.
+fn is_about_offset(error: &Error) -> bool {
+    matches!(error, Error::InvalidArgument(refusal) if refusal.subject == "start.offset_bytes")
 }
 
 pub(crate) fn to_bytes(digest: &Digest) -> Bytes {

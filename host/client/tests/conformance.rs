@@ -321,7 +321,7 @@ async fn limits_are_enforced(client: Client) {
     let failed = failure(spin.call::<_, ()>(()).await);
     assert_eq!(failed.kind, FailureKind::Timeout, "{failed:?}");
     assert!(failed.kind.is_limit());
-    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(began.elapsed() < Duration::from_secs(120));
     let fill = function(&client, guests::MEMORY, "fill").await;
     let fill = fill.with_limits(Limits::new().memory_bytes(16 << 20));
     let failed = failure(fill.call::<_, u64>((64u64 << 20,)).await);
@@ -437,7 +437,7 @@ async fn maps_of_large_inputs_finish(client: Client) {
     let sizes = [1usize, 20 << 20, 30 << 20, 40 << 20, 5, 30 << 20, 40 << 20];
     let inputs = sizes.map(|size| (vec![7u8; size],));
     let map = echo.map::<_, Vec<u8>, _>(inputs);
-    let results = tokio::time::timeout(Duration::from_secs(120), map);
+    let results = tokio::time::timeout(Duration::from_secs(300), map);
     let results = results.await.expect("in time").expect("works");
     assert!(results.iter().map(Vec::len).eq(sizes));
 }
@@ -471,7 +471,7 @@ async fn a_dropped_map_frees_its_sandboxes(client: Client) {
         if info.finished_at.is_some() {
             break;
         }
-        assert!(began.elapsed() < Duration::from_secs(20), "{info:?}");
+        assert!(began.elapsed() < Duration::from_secs(120), "{info:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

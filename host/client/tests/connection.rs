@@ -51,6 +51,18 @@ async fn a_broken_upload_is_resumed() {
     );
 }
 
+/// Two that send the same bytes at once: what one of them has sent is not for the other to go on with.
+#[tokio::test]
+async fn an_upload_beside_another_of_the_same_bytes_sends_all() {
+    let fake = Fake::new();
+    let bytes: Vec<u8> = (0..3 * MIB).map(|at| (at / 1000) as u8).collect();
+    fake.hold(&bytes, MIB);
+    fake.script.others_upload.store(true, SeqCst);
+    let digest = fake.client().put(bytes.clone()).await.expect("stored");
+    assert_eq!(fake.blob(&digest).as_deref(), Some(&bytes[..]));
+    assert_eq!(fake.asked().puts.load(SeqCst), 2);
+}
+
 /// Without progress there is an end to trying.
 #[tokio::test(start_paused = true)]
 async fn an_upload_without_progress_is_given_up() {
@@ -157,7 +169,7 @@ async fn serve(fake: &Fake, listener: TcpListener) -> (String, JoinHandle<()>) {
 }
 
 async fn listen(address: SocketAddr) -> TcpListener {
-    for _ in 0..100 {
+    for _ in 0..3_000 {
         if let Ok(listener) = TcpListener::bind(address).await {
             return listener;
         }

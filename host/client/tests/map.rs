@@ -156,7 +156,7 @@ async fn a_dropped_map_is_cancelled() {
         .map::<_, u64, _>((0u64..).map(|x| (2 * x,)));
     map.try_next().await.expect("works");
     drop(map);
-    for _ in 0..100 {
+    for _ in 0..6_000 {
         if fake.asked().maps_dropped.load(SeqCst) == 1 {
             return;
         }

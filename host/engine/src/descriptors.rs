@@ -6,6 +6,11 @@
 //!
 //! wasmtime does not tell when a guest drops a socket. So [`Sockets`] remembers which resource each descriptor is for, and looks
 //! for those that are gone: when the count has doubled, and before anything is refused.
+//!
+//! **The count is never too low, and for a moment too high.** A stream of WASI 0.3 gives its share back when wasmtime has told its
+//! end, which it does when the guest next waits for anything. A guest that lets go of streams and never waits in between is therefore
+//! refused at its limit counted over all it opened since it last waited, not over what it has; after one wait it is exact again.
+//! Sockets without streams, and all of WASI 0.2, are exact whenever something is refused.
 
 use crate::checks::{Check, CheckStatus};
 use std::collections::HashMap;

@@ -2,7 +2,8 @@
 //!
 //! One stream is one app. Its first message opens, later ones replace what the app runs: new calls run on the
 //! newest version from the moment it is in the map, calls in flight hold the version they began on. A client that
-//! fell silent, or whose stream ended a while ago, takes its app with it, unless it was detached.
+//! fell silent, or whose stream ended a while ago, takes its app with it, unless it was detached. Until then it can go
+//! on with the app over another stream, which takes the place of the one before, broken or not.
 //!
 //! Clients name versions in their calls, so earlier versions stay for a while: see [`KEPT_VERSIONS`].
 //!
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 /// What tells an ephemeral name from a deployed one.
@@ -55,6 +57,8 @@ struct Kept {
     /// Newest last, without the current one; each with when it was replaced.
     earlier: VecDeque<(Version, Instant)>,
     detached: bool,
+    /// Of the stream that keeps it; cancelled when another takes its place.
+    stream: CancellationToken,
 }
 
 /// Whether a name can only be an ephemeral app's.
@@ -136,13 +140,33 @@ impl Ephemerals {
             .collect()
     }
 
+    /// Gives an app to another stream.
+    fn resume(&self, app: &App) -> Option<(Arc<App>, CancellationToken)> {
+        let mut apps = self.0.write();
+        let kept = apps.get_mut(&app.name)?;
+        kept.stream.cancel();
+        kept.stream = CancellationToken::new();
+        Some((kept.app.clone(), kept.stream.clone()))
+    }
+
+    /// Whether the app goes with the stream: no other has taken its place, and it was not detached.
+    fn goes_with(&self, name: &str, stream: &CancellationToken) -> bool {
+        let apps = self.0.read();
+        !stream.is_cancelled() && apps.get(name).is_some_and(|kept| !kept.detached)
+    }
+
     /// Takes an app away; calls in flight finish.
     fn remove(&self, name: &str) -> Option<Arc<App>> {
         self.0.write().remove(name).map(|kept| kept.app)
     }
 
     /// Adds an app under a name that nobody has.
-    fn add(&self, environment: &str, name: &str, version: Version) -> Result<Arc<App>, Error> {
+    fn add(
+        &self,
+        environment: &str,
+        name: &str,
+        version: Version,
+    ) -> Result<(Arc<App>, CancellationToken), Error> {
         let mut apps = self.0.write();
         if apps.len() >= MAX_APPS {
             return Err(Error::TooManyEphemeral { max: MAX_APPS });
@@ -163,9 +187,11 @@ impl Ephemerals {
             app: app.clone(),
             earlier: VecDeque::new(),
             detached: false,
+            stream: CancellationToken::new(),
         };
+        let stream = kept.stream.clone();
         apps.insert(name, kept);
-        Ok(app)
+        Ok((app, stream))
     }
 
     /// Makes `version` the current one, with the next number; `None` when the app is gone.
@@ -233,6 +259,8 @@ struct Open {
     core: Arc<Core>,
     app: Arc<App>,
     client: String,
+    /// Cancelled when another stream has taken its place.
+    stream: CancellationToken,
     answers: mpsc::Sender<Result<OpenResponse, Status>>,
 }
 
@@ -243,6 +271,8 @@ enum End {
     /// The client's side ended: it may have more to do yet.
     Left,
     Detached,
+    /// Another stream keeps it now.
+    Replaced,
 }
 
 impl Core {
@@ -261,17 +291,23 @@ impl Core {
         }
         let environment = environment(&open.environment);
         lydian_store::check_name("environment", environment)?;
-        let code = open
-            .code
-            .ok_or_else(|| Error::invalid("open.code", "is missing"))?;
-        let candidate = self.code(&code).await?;
-        let first = version(&candidate, &open.client);
-        let app = self
-            .ephemerals
-            .add(environment, &fitting(&open.name), first)?;
+        let (app, stream, candidate) = match open.resume.as_str() {
+            "" => {
+                let code = open
+                    .code
+                    .ok_or_else(|| Error::invalid("open.code", "is missing"))?;
+                let candidate = self.code(&code).await?;
+                let first = version(&candidate, &open.client);
+                let name = fitting(&open.name);
+                let (app, stream) = self.ephemerals.add(environment, &name, first)?;
+                tracing::info!(environment, app = app.name, "opened an ephemeral app");
+                (app, stream, candidate)
+            }
+            name => self.resume_app(environment, name).await?,
+        };
         let swap = arrived.elapsed();
-        tracing::info!(environment, app = app.name, "opened an ephemeral app");
-        let deployed = self.deployed(&app, None, &candidate, false).await;
+        let unchanged = !open.resume.is_empty();
+        let deployed = self.deployed(&app, None, &candidate, unchanged).await;
         let (answers, reader) = mpsc::channel(ANSWERS_AHEAD);
         // The channel is empty, so there is room.
         let _ = answers.try_send(Ok(opened(&app, deployed, swap).into()));
@@ -279,10 +315,40 @@ impl Core {
             core: self.clone(),
             app,
             client: open.client,
+            stream,
             answers,
         };
         tokio::spawn(open.serve(requests));
         Ok(reader)
+    }
+
+    /// An app whose stream broke, for another stream, with what it runs.
+    async fn resume_app(
+        &self,
+        environment: &str,
+        name: &str,
+    ) -> Result<(Arc<App>, CancellationToken, Candidate), Error> {
+        let app = self.resolver.existing(environment, name)?;
+        if !is_ephemeral(name) {
+            return Err(Error::invalid(
+                "open.resume",
+                "is no app that was opened like this",
+            ));
+        }
+        let runs = AppCode {
+            component: Bytes::copy_from_slice(app.current.component.as_bytes()),
+            manifest: app.current.manifest.clone(),
+        };
+        let candidate = self.code(&runs).await?;
+        // Gone in between: as if it had been before.
+        let Some((app, stream)) = self.ephemerals.resume(&app) else {
+            return self
+                .resolver
+                .existing(environment, name)
+                .and(Err(Error::Internal(format!("app `{name}` came and went"))));
+        };
+        tracing::info!(environment, app = app.name, "resumed an ephemeral app");
+        Ok((app, stream, candidate))
     }
 
     async fn code(&self, code: &AppCode) -> Result<Candidate, Error> {
@@ -313,17 +379,30 @@ impl Open {
     where
         R: Stream<Item = Result<OpenRequest, Status>> + Send + Unpin,
     {
-        match self.listen(&mut requests).await {
-            End::Detached => return,
+        let stream = self.stream.clone();
+        let end = tokio::select! {
+            // First, so that what comes late over an old stream changes nothing.
+            biased;
+            () = stream.cancelled() => End::Replaced,
+            end = self.listen(&mut requests) => end,
+        };
+        match end {
+            End::Detached | End::Replaced => return,
             End::Gone => {}
             End::Left => {
                 // Ends the stream for the client.
                 let (closed, _) = mpsc::channel(1);
                 self.answers = closed;
-                tokio::time::sleep(self.core.options.ephemeral_grace).await;
+                let grace = tokio::time::sleep(self.core.options.ephemeral_grace);
+                tokio::select! {
+                    () = self.stream.cancelled() => return,
+                    () = grace => {}
+                }
             }
         }
-        self.core.close_app(&self.app);
+        if self.core.ephemerals.goes_with(&self.app.name, &self.stream) {
+            self.core.close_app(&self.app);
+        }
     }
 
     async fn listen<R>(&mut self, requests: &mut R) -> End

@@ -45,8 +45,6 @@ const SMALL_MESSAGE_BYTES: usize = BLOB_CHUNK_BYTES + (64 << 10);
 
 /// How often what is kept is looked through.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
-/// How often what has expired is removed.
-const COLLECT_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How long interrupted calls may take to be recorded.
 const HAND_BACK: Duration = Duration::from_secs(5);
 
@@ -211,7 +209,7 @@ impl Node {
     }
 
     /// Removes what has expired, and blobs that nothing uses and nobody touched for [`Options::blob_grace`]. The node
-    /// does so every hour by itself.
+    /// does so by itself every [`Options::collect_every`].
     pub async fn collect(&self) {
         collect_garbage(&self.0.core).await;
     }
@@ -271,6 +269,10 @@ async fn open(
     options: &Options,
     temporary: Option<&tempfile::TempDir>,
 ) -> Result<(Store, PathBuf), StartError> {
+    let kept = lydian_store::Options {
+        retention: options.result_retention,
+        ..lydian_store::Options::default()
+    };
     match (&options.data, temporary) {
         (Data::Directory(path), _) => {
             let failed = |source| StartError::Directory {
@@ -280,12 +282,13 @@ async fn open(
             let mut private = tokio::fs::DirBuilder::new();
             private.recursive(true).mode(0o700);
             private.create(path).await.map_err(failed)?;
-            Ok((Store::open(path).await?, path.clone()))
+            Ok((Store::open_with(path, kept).await?, path.clone()))
         }
-        (Data::Memory, Some(directory)) => {
-            Ok((Store::memory().await?, directory.path().to_owned()))
+        (Data::Memory, temporary) => {
+            let directory = temporary.map(|directory| directory.path().to_owned());
+            let directory = directory.unwrap_or_else(std::env::temp_dir);
+            Ok((Store::memory_with(kept).await?, directory))
         }
-        (Data::Memory, None) => Ok((Store::memory().await?, std::env::temp_dir())),
     }
 }
 
@@ -372,7 +375,9 @@ async fn say_healthy(health: &HealthReporter) {
 /// Gives back memory now and then, and removes from the store what has had its time.
 async fn housekeeping(core: Arc<Core>) {
     let mut tidy = tokio::time::interval(TIDY_EVERY);
-    let mut collect = tokio::time::interval(COLLECT_EVERY);
+    // A period of nothing is none.
+    let every = core.options.collect_every.max(Duration::from_millis(1));
+    let mut collect = tokio::time::interval(every);
     // The first tick is now, when there is nothing to do and a start to get out of the way of.
     tidy.tick().await;
     collect.tick().await;
@@ -384,6 +389,9 @@ async fn housekeeping(core: Arc<Core>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 async fn collect_garbage(core: &Core) {
     if let Err(error) = core.store.expire().await {

@@ -22,6 +22,13 @@ const DEFAULT_KEPT_LOG_BYTES: usize = 64 << 20;
 const DEFAULT_MAP_WINDOW_BYTES: u64 = 16 << 20;
 /// Time for a request's head, and for a connection to begin speaking: longer than any network takes.
 const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a connection is pinged, and how long it may take to answer: a caller that vanished is noticed within a minute.
+const DEFAULT_PING_EVERY: Duration = Duration::from_secs(30);
+const DEFAULT_PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Durable calls in hand: those in line for a sandbox hold small arguments in memory.
+const DEFAULT_MAX_SPAWNED_IN_HAND: usize = 1_024;
+/// How often what has expired is removed.
+const DEFAULT_COLLECT_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How long a blob that nothing uses is kept: longer than any deploy takes from upload to commit.
 const DEFAULT_BLOB_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -64,6 +71,10 @@ pub struct Options {
     pub max_connections: Option<usize>,
     /// How long a connection may take to begin, and a request's head to come.
     pub head_timeout: Duration,
+    /// How often an HTTP/2 connection is asked whether its other side is there.
+    pub ping_every: Duration,
+    /// How long it may take to answer before the connection is closed and its calls are cancelled.
+    pub ping_timeout: Duration,
     /// Limits in force where neither deployment nor caller sets any.
     pub limits: Limits,
     /// Sandboxes at once; `None`: as many as the machine carries.
@@ -91,8 +102,14 @@ pub struct Options {
     pub kept_log_bytes: usize,
     pub map_window_bytes: u64,
     /// Whether to run durable calls that other processes recorded. A node does; a program that embeds one for a
-    /// moment runs its own only.
+    /// moment runs its own, and others of the same function while it has the line of those.
     pub resume_spawned: bool,
+    /// Durable calls claimed and not ended, those apart that functions wait for, and again of those at each depth.
+    pub max_spawned_in_hand: usize,
+    /// How long results of durable calls are kept.
+    pub result_retention: Duration,
+    /// How often what has expired is removed, and blobs that nothing uses.
+    pub collect_every: Duration,
     /// How long a blob that nothing uses is kept.
     pub blob_grace: Duration,
     /// Calls that one client's call may lead to, all levels together, where its function's deployment says nothing else.
@@ -128,6 +145,8 @@ impl Options {
             allow_hosts: Vec::new(),
             max_connections: None,
             head_timeout: DEFAULT_HEAD_TIMEOUT,
+            ping_every: DEFAULT_PING_EVERY,
+            ping_timeout: DEFAULT_PING_TIMEOUT,
             limits: Limits::default(),
             max_sandboxes: None,
             sandbox_threads: None,
@@ -144,6 +163,9 @@ impl Options {
             kept_log_bytes: DEFAULT_KEPT_LOG_BYTES,
             map_window_bytes: DEFAULT_MAP_WINDOW_BYTES,
             resume_spawned,
+            max_spawned_in_hand: DEFAULT_MAX_SPAWNED_IN_HAND,
+            result_retention: lydian_store::DEFAULT_RETENTION,
+            collect_every: DEFAULT_COLLECT_EVERY,
             blob_grace: DEFAULT_BLOB_GRACE,
             max_nested_calls: DEFAULT_MAX_NESTED_CALLS,
             ephemeral_silence: DEFAULT_EPHEMERAL_SILENCE,

@@ -7,7 +7,7 @@ pub(crate) mod front;
 mod hosts;
 pub(crate) mod token;
 
-use self::connections::{Admitted, Connections, InFlight, Life};
+use self::connections::{Admitted, Clocks, Connections, InFlight, Life};
 use self::front::{Front, Link};
 use axum::body::Body;
 use axum::extract::Request;
@@ -35,8 +35,6 @@ const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// The largest window HTTP/2 knows: streams have windows of their own, and a smaller one here would let a few requests
 /// that wait for room stop all the others of the connection.
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
-/// A connection that does not answer a ping is dead; its calls are cancelled.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long connections may take to end once the node is over, or once they were told to go.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Pause after accepting failed, which it does while descriptors are short.
@@ -124,7 +122,7 @@ async fn connection(
             }
         }
     });
-    let builder = builder(admitted.head_timeout());
+    let builder = builder(admitted.clocks());
     let io = TokioIo::new(Listening {
         stream,
         life: life.clone(),
@@ -152,7 +150,7 @@ async fn connection(
     }
 }
 
-fn builder(head_timeout: Duration) -> Builder<TokioExecutor> {
+fn builder(clocks: Clocks) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http2()
@@ -162,11 +160,12 @@ fn builder(head_timeout: Duration) -> Builder<TokioExecutor> {
         .max_frame_size(MAX_FRAME_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .keep_alive_interval(KEEPALIVE);
+        .keep_alive_interval(clocks.ping_every)
+        .keep_alive_timeout(clocks.ping_timeout);
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout);
+        .header_read_timeout(clocks.head_timeout);
     builder
 }
 

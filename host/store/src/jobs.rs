@@ -81,7 +81,7 @@ pub struct NewJob {
     pub due_at_ms: Option<u64>,
     /// From 1. After so many attempts a retry fails the job instead.
     pub max_attempts: u32,
-    /// Blobs it needs; collection spares them while the job is kept.
+    /// Blobs it needs; collection spares them while the job is kept. A result may add others.
     pub blobs: Vec<Digest>,
 }
 
@@ -116,7 +116,7 @@ impl Claimed {
     }
 }
 
-/// How a job ended; the bytes are opaque here.
+/// How a job ended; the bytes are opaque here. Above some 100 KB better blobs named with [`JobStore::keep_blobs`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Succeeded(Bytes),
@@ -241,6 +241,14 @@ pub trait JobStore: Send + Sync + 'static {
     /// [`crate::Conflict::Epoch`] when the shard's lease is not held in that epoch.
     async fn claim(&self, shard: Shard, epoch: Epoch, max: u32) -> Result<Vec<Claimed>>;
 
+    /// As [`JobStore::claim`], of these jobs only, in their order; what cannot be claimed now is left out.
+    async fn claim_these(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        ids: Vec<JobId>,
+    ) -> Result<Vec<Claimed>>;
+
     /// Hands claimed jobs back without having run them, so that they can be claimed again.
     async fn unclaim(&self, jobs: Vec<JobId>) -> Result<()>;
 
@@ -256,6 +264,11 @@ pub trait JobStore: Send + Sync + 'static {
         due_at_ms: u64,
         failure: Bytes,
     ) -> Result<Retried>;
+
+    /// Adds blobs to those the job needs, as a result that is too large for a record; to be called before the result
+    /// that names them is recorded. Collection spares them while the job is kept.
+    async fn keep_blobs(&self, id: JobId, attempt: Attempt, blobs: Vec<Digest>)
+    -> Result<Accepted>;
 
     /// Ends jobs. Only the current attempt's outcome is taken.
     async fn finish(&self, done: Vec<(JobId, Attempt, Outcome)>) -> Result<Vec<Accepted>>;

@@ -1,8 +1,9 @@
 //! Opens sockets and connections by every road WASI has, and keeps them.
 
+use std::cell::RefCell;
+use std::io::Read;
 use std::net::TcpStream;
 
-use wasip2::clocks::monotonic_clock::subscribe_duration;
 use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types::{ErrorCode, Fields, IncomingResponse, OutgoingRequest, Scheme};
 use wasip2::sockets::network::IpAddressFamily;
@@ -31,8 +32,8 @@ wit_bindgen::generate!({
             export churn: func(address: string, n: u32) -> got;
             /// The same over WASI 0.3: sends a byte and reads the beginning of the answer, with streams that outlive the socket.
             export churn-async: async func(port: u16, n: u32) -> got;
-            /// Keeps `n` connections for `millis`, without failing for want of one.
-            export hold: func(address: string, n: u32, millis: u64) -> got;
+            /// Keeps `n` connections, without failing for want of one; if it is to wait, until the peer ends the first.
+            export hold: func(address: string, n: u32, wait: bool) -> got;
         }
     "#,
 });
@@ -144,9 +145,14 @@ impl Guest for Sockets {
         (n, None)
     }
 
-    fn hold(address: String, n: u32, millis: u64) -> (u32, Option<String>) {
-        let got = times(n, || TcpStream::connect(&address), std::mem::forget);
-        subscribe_duration(millis * 1_000_000).block();
+    fn hold(address: String, n: u32, wait: bool) -> (u32, Option<String>) {
+        let kept = RefCell::new(Vec::new());
+        let open = || TcpStream::connect(&address);
+        let got = times(n, open, |stream| kept.borrow_mut().push(stream));
+        if let Some(first) = kept.borrow_mut().first_mut().filter(|_| wait) {
+            let _ = first.read(&mut [0]);
+        }
+        std::mem::forget(kept);
         got
     }
 }

@@ -380,3 +380,25 @@ async fn functions_call_from_sessions_and_maps_too() {
         Ended::Value(_)
     ));
 }
+
+/// Recorded calls that wait for ones they recorded, more of them than the node has in hand: those they wait for come
+/// before the rest, or all would wait until their time is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_calls_are_not_behind_those_that_wait_for_them() {
+    let node = TestNode::with(|options| options.max_spawned_in_hand = 2).await;
+    node.deploy("caller", CALLER, json!({})).await;
+    let parent = node
+        .client
+        .function("caller", "spawn-square")
+        .await
+        .unwrap();
+    let mut parents = Vec::new();
+    for x in 0..12u64 {
+        parents.push((x, parent.spawn((x,)).await.unwrap()));
+    }
+    for (x, call) in parents {
+        let squared = call.get::<String>(Duration::from_secs(100)).await.unwrap();
+        assert_eq!(squared, (x * x).to_string());
+    }
+    node.is_empty().await;
+}

@@ -9,6 +9,7 @@
 
 mod calls;
 mod classes;
+mod connections;
 mod examples;
 mod hostile;
 mod mounts;

@@ -14,6 +14,10 @@ use tempfile::TempDir;
 /// Long enough for a guest that is stopped by something else to be stopped by it.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
+/// Enough for every test. A pool for the whole machine takes a share of the address space, and of the mappings that
+/// Linux allows a process, that tests at once do not all find.
+const SANDBOXES: u32 = 64;
+
 /// No step of a test waits longer; a node that hangs fails the test instead of holding it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -67,6 +71,7 @@ impl TestNode {
     pub(crate) async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let data = TempDir::new().unwrap();
         let mut options = Options::new(data.path());
+        options.max_sandboxes = Some(SANDBOXES);
         change(&mut options);
         let Data::Directory(directory) = options.data.clone() else {
             panic!("these tests keep what they have on the disk")
@@ -85,6 +90,11 @@ impl TestNode {
             data: directory,
             _data: data,
         }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.node.local_addr().expect("it listens")
     }
 
     /// Removes what nothing uses.
@@ -204,6 +214,13 @@ pub(crate) async fn patiently<T>(what: &str, action: impl Future<Output = T>) ->
     tokio::time::timeout(PATIENCE, action)
         .await
         .unwrap_or_else(|_| panic!("{what} after {PATIENCE:?}"))
+}
+
+/// Waits for what another thread does; give it to [`patiently`].
+pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// A limit on wall time alone.

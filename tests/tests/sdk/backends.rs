@@ -19,6 +19,9 @@ const APPS: [Guest; 5] = [
     guests::SDK_NAMES,
 ];
 
+/// Enough for all tests at once; two pools for the whole machine do not find the address space.
+const SANDBOXES: u32 = 128;
+
 /// One for all tests: nodes outlive the test that starts them, and each has a pool of sandboxes.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
@@ -52,7 +55,8 @@ pub(crate) async fn client() -> Client {
 async fn embedded_backend() -> &'static Backend {
     static BACKEND: OnceCell<Backend> = OnceCell::const_new();
     let backend = BACKEND.get_or_init(async || {
-        let backend = Backend::embedded(Embedded::memory()).await.unwrap();
+        let options = Embedded::memory().configure(|node| node.max_sandboxes = Some(SANDBOXES));
+        let backend = Backend::embedded(options).await.unwrap();
         deploy(backend.as_client().unwrap()).await;
         backend
     });
@@ -64,6 +68,7 @@ pub(crate) async fn node<T>(work: impl Future<Output = T>) -> T {
     static BACKEND: OnceCell<Backend> = OnceCell::const_new();
     let backend = BACKEND.get_or_init(async || {
         let mut options = Options::memory();
+        options.max_sandboxes = Some(SANDBOXES);
         options.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let node = Node::start(options).await.unwrap();
         let url = format!("http://{}", node.local_addr().unwrap());

@@ -431,7 +431,7 @@ pub struct StopResponse {
 }
 /// The first message opens. A later `code` replaces what the app runs: calls in flight finish on the version they
 /// began on. The client beats every 10 s; without a beat for 30 s, or 10 s after the stream has ended, the app is
-/// gone. `close` removes it at once, `detach` keeps it until it is stopped. Each message but a beat has one answer.
+/// gone. Until then another stream can go on with it: its first message opens with `resume`. `close` removes it at once, `detach` keeps it until it is stopped. Each message but a beat has one answer.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OpenRequest {
     #[prost(oneof = "open_request::Part", tags = "1, 2, 3, 4, 5")]
@@ -465,6 +465,9 @@ pub struct OpenApp {
     /// name and version of the opening client
     #[prost(string, tag = "4")]
     pub client: ::prost::alloc::string::String,
+    /// the full name of an app whose stream broke, to go on with it; `name` and `code` are ignored
+    #[prost(string, tag = "5")]
+    pub resume: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AppCode {

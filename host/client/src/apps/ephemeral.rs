@@ -1,8 +1,9 @@
 //! Apps that live as long as their opener.
 //!
-//! One stream to the node is one app. A task beats on it so that the node knows this side lives; answers come in
-//! the order of the questions, so one lock holds both directions.
+//! One stream to the node is one app; [`conversation`](super::conversation) holds it, and makes it again when the
+//! connection breaks.
 
+use super::conversation::{self, Asker, unexpected};
 use super::deploy::{CLIENT, Code};
 use super::model::Deployed;
 use crate::blobs::to_bytes;
@@ -10,27 +11,18 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 use lydian_api::v1::open_request::Part as Ask;
 use lydian_api::v1::open_response::Part as Said;
-use lydian_api::v1::{
-    AppCode, Close, Detach, Heartbeat, OpenApp, OpenRequest, OpenResponse, OpenedApp,
-};
+use lydian_api::v1::{AppCode, Close, Detach, OpenApp, OpenedApp};
 use std::fmt;
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc};
-use tokio::task::AbortHandle;
-use tonic::{Code as Grpc, Streaming};
-
-/// How often the node hears of this side; it forgets an app it did not hear of for 30 s.
-const BEAT_EVERY: Duration = Duration::from_secs(10);
-/// Requests that may wait for the connection.
-const QUEUED_REQUESTS: usize = 4;
 
 /// An app that exists as long as this value does, and some seconds more: see [`Client::open_app`].
+///
+/// A connection that breaks does not end it, if the node can be reached again within those seconds.
 pub struct EphemeralApp {
     client: Client,
     name: String,
     opened: Swapped,
-    conversation: Mutex<Conversation>,
-    _beat: Beat,
+    asker: Asker,
 }
 
 /// What an ephemeral app runs since it was opened or replaced.
@@ -41,22 +33,6 @@ pub struct Swapped {
     pub deployed: Deployed,
     /// From the request's arrival at the node until new calls ran on it, compiling included.
     pub swap: Duration,
-}
-
-/// Beats until it is dropped; the stream ends with it, for it holds the other end of the questions.
-struct Beat(AbortHandle);
-
-impl Drop for Beat {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-struct Conversation {
-    requests: mpsc::Sender<OpenRequest>,
-    responses: Streaming<OpenResponse>,
-    /// Answers to questions whose asker went away before they came.
-    owed: usize,
 }
 
 impl fmt::Debug for EphemeralApp {
@@ -97,28 +73,14 @@ impl Client {
             name: name.to_owned(),
             code: Some(self.app_code(code.into(), manifest).await?),
             client: CLIENT.to_owned(),
+            resume: String::new(),
         };
-        let (requests, queue) = mpsc::channel(QUEUED_REQUESTS);
-        requests
-            .try_send(Ask::Open(open).into())
-            .map_err(|_| Error::broken("a new channel has no room"))?;
-        let queue = tokio_stream::wrappers::ReceiverStream::new(queue);
-        let responses = self.once(self.apps_api().open(queue)).await?;
-        let mut conversation = Conversation {
-            requests: requests.clone(),
-            responses,
-            owed: 1,
-        };
-        let opened = match conversation.answer(self).await? {
-            Said::Opened(opened) => opened,
-            _ => return Err(unexpected()),
-        };
+        let (opened, asker) = conversation::begin(self, open).await?;
         Ok(EphemeralApp {
             client: self.clone(),
             name: opened.name.clone(),
             opened: opened.try_into()?,
-            conversation: Mutex::new(conversation),
-            _beat: Beat(tokio::spawn(beat(requests)).abort_handle()),
+            asker,
         })
     }
 
@@ -158,7 +120,7 @@ impl EphemeralApp {
         manifest: Option<&serde_json::Value>,
     ) -> Result<Swapped> {
         let code = self.client.app_code(code.into(), manifest).await?;
-        let said = self.ask(Ask::Code(code)).await;
+        let said = self.asker.ask(Ask::Code(code)).await;
         self.client.forget_app(&self.name);
         match said? {
             Said::Opened(opened) => opened.try_into(),
@@ -171,7 +133,7 @@ impl EphemeralApp {
     /// # Errors
     /// [`Error::Unreachable`] when the node went away, and the app with it.
     pub async fn detach(self) -> Result<String> {
-        self.ask(Ask::Detach(Detach {})).await?;
+        self.asker.ask(Ask::Detach(Detach {})).await?;
         Ok(self.name)
     }
 
@@ -180,48 +142,11 @@ impl EphemeralApp {
     /// # Errors
     /// [`Error::Unreachable`] when the node went away, and the app with it.
     pub async fn close(self) -> Result<u64> {
-        let said = self.ask(Ask::Close(Close {})).await?;
+        let said = self.asker.ask(Ask::Close(Close {})).await?;
         self.client.forget_app(&self.name);
         match said {
             Said::Closed(closed) => Ok(closed.calls_running),
             _ => Err(unexpected()),
-        }
-    }
-
-    async fn ask(&self, ask: Ask) -> Result<Said> {
-        let mut conversation = self.conversation.lock().await;
-        // A closed channel means that the stream has ended; why is the next thing to read.
-        if conversation.requests.send(ask.into()).await.is_ok() {
-            conversation.owed += 1;
-        }
-        conversation.answer(&self.client).await
-    }
-}
-
-impl Conversation {
-    /// The answer to the newest question; older ones' askers went away.
-    async fn answer(&mut self, client: &Client) -> Result<Said> {
-        loop {
-            let response = match self.responses.message().await {
-                Ok(Some(response)) => response,
-                Ok(None) => return Err(Error::broken("the node ended the stream")),
-                Err(status) => return Err(client.error(status)),
-            };
-            self.owed = self.owed.saturating_sub(1);
-            if self.owed > 0 {
-                continue;
-            }
-            return match response.part {
-                Some(Said::Refused(refused)) => {
-                    let detail = refused.detail.unwrap_or_default();
-                    let code =
-                        Grpc::from(i32::try_from(refused.code).unwrap_or(Grpc::Unknown as i32));
-                    let status = lydian_api::error::status(code, refused.message, &detail);
-                    Err(client.error(status))
-                }
-                Some(said) => Ok(said),
-                None => Err(unexpected()),
-            };
         }
     }
 }
@@ -235,23 +160,5 @@ impl TryFrom<OpenedApp> for Swapped {
             deployed: deployed.try_into()?,
             swap: Duration::from_micros(opened.swap_micros),
         })
-    }
-}
-
-fn unexpected() -> Error {
-    Error::broken("the node's answer is not one to this question")
-}
-
-/// Until the stream is over.
-async fn beat(requests: mpsc::Sender<OpenRequest>) {
-    loop {
-        tokio::time::sleep(BEAT_EVERY).await;
-        if requests
-            .send(Ask::Heartbeat(Heartbeat {}).into())
-            .await
-            .is_err()
-        {
-            return;
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Apps: deploy, look at, roll back, stop.
 
+mod conversation;
 mod deploy;
 mod ephemeral;
 mod model;

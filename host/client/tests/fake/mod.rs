@@ -37,6 +37,8 @@ pub struct Script {
     pub break_uploads_after: Mutex<Vec<usize>>,
     /// Nothing is kept of uploads that break.
     pub forget_uploads: AtomicBool,
+    /// What is held of an upload is being sent by somebody else.
+    pub others_upload: AtomicBool,
     /// The version of `math`; version 2 has other types.
     pub version: AtomicU64,
     /// Inputs a map may have in flight.
@@ -91,6 +93,13 @@ impl Fake {
 
     pub fn asked(&self) -> &Asked {
         &self.script.asked
+    }
+
+    /// Holds the beginning of an upload.
+    pub fn hold(&self, bytes: &[u8], length: usize) {
+        let digest = Bytes::copy_from_slice(lydian_client::Digest::of(bytes).as_bytes());
+        let mut partial = self.partial.lock().unwrap();
+        partial.insert(digest, bytes[..length].to_vec());
     }
 
     pub fn blob(&self, digest: &lydian_client::Digest) -> Option<Vec<u8>> {
@@ -265,7 +274,20 @@ impl Blobs for Fake {
         let Some(put_request::Part::Start(start)) = parts.next().await.unwrap()?.part else {
             return Err(Status::invalid_argument("no start"));
         };
-        let held = self.partial.lock().unwrap().remove(&start.digest);
+        let busy = self.script.others_upload.load(SeqCst);
+        if busy && start.offset_bytes > 0 {
+            let detail = ErrorDetail {
+                code: "invalid-request".to_owned(),
+                subject: "start.offset_bytes".to_owned(),
+                hints: Vec::new(),
+            };
+            let (code, text) = (Code::InvalidArgument, "only 0 bytes are there");
+            return Err(status(code, text, &detail));
+        }
+        let held = match busy {
+            true => None,
+            false => self.partial.lock().unwrap().remove(&start.digest),
+        };
         let mut bytes = held.unwrap_or_default();
         assert_eq!(bytes.len() as u64, start.offset_bytes, "resumed elsewhere");
         let mut taken = 0;

@@ -187,7 +187,7 @@ async fn streams_wait_for_their_reader() {
     let Run { items, .. } = run(
         &counting(100, 1_000_000_000),
         Limits {
-            timeout: Duration::from_millis(500),
+            timeout: Duration::from_secs(2),
             ..Limits::UNSET
         },
     )
@@ -198,7 +198,7 @@ async fn streams_wait_for_their_reader() {
     assert_eq!(numbers(&first).len(), 100);
     let mut batches = 1;
     let last = loop {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let batch = items.next().await.unwrap();
         if batch.end {
             break batch;

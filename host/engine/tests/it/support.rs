@@ -90,13 +90,18 @@ pub(crate) fn failure(outcome: Outcome) -> Failure {
 
 /// Waits until the shared engine, or another, has no sandbox left.
 pub(crate) async fn drained(engine: &Engine) {
-    for _ in 0..500 {
-        if engine.stats().sandboxes_live == 0 {
+    live(engine, 0).await;
+}
+
+/// Waits until so many sandboxes are live.
+pub(crate) async fn live(engine: &Engine, count: usize) {
+    for _ in 0..6_000 {
+        if engine.stats().sandboxes_live == count {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    panic!("sandboxes are left: {:?}", engine.stats());
+    panic!("there never are {count} sandboxes: {:?}", engine.stats());
 }
 
 /// A component around one core module: `core` is its inside, `lift` the component's exports.

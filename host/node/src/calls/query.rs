@@ -47,9 +47,13 @@ impl Core {
             let ended = self.job_end(&request.call, wait).await?;
             // Asked again: it may have ended, or begun, while it was waited for.
             let job = self.job(&request.call).await?.unwrap_or(job);
+            let outcome = match ended {
+                Some(ended) => self.job_outcome(ended).await?,
+                None => None,
+            };
             return Ok(v1::GetCallResponse {
                 info: Some(self.job_info(&job)),
-                outcome: ended.and_then(|ended| ended.outcome),
+                outcome,
             });
         }
         let call = self.remembered(&request.call)?;

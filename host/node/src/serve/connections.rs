@@ -33,9 +33,20 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct Connections(Arc<Inner>);
 
+/// How long a connection may take for what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clocks {
+    /// To begin, and for a request's head.
+    pub(crate) head_timeout: Duration,
+    /// Between two pings of HTTP/2.
+    pub(crate) ping_every: Duration,
+    /// To answer one.
+    pub(crate) ping_timeout: Duration,
+}
+
 struct Inner {
     max: usize,
-    head_timeout: Duration,
+    clocks: Clocks,
     began: Instant,
     open: Mutex<HashMap<u64, Arc<Life>>>,
     next: AtomicU64,
@@ -52,7 +63,11 @@ impl Connections {
                 .max_connections
                 .unwrap_or_else(|| most(limit))
                 .max(1),
-            head_timeout: options.head_timeout,
+            clocks: Clocks {
+                head_timeout: options.head_timeout,
+                ping_every: options.ping_every,
+                ping_timeout: options.ping_timeout,
+            },
             began: Instant::now(),
             open: Mutex::default(),
             next: AtomicU64::new(0),
@@ -164,13 +179,13 @@ impl Admitted {
         &self.life
     }
 
-    pub(crate) fn head_timeout(&self) -> Duration {
-        self.connections.0.head_timeout
+    pub(crate) fn clocks(&self) -> Clocks {
+        self.connections.0.clocks
     }
 
     /// Resolves when the connection has begun no protocol in time; never once it has.
     pub(crate) async fn silent(&self) {
-        tokio::time::sleep(self.head_timeout()).await;
+        tokio::time::sleep(self.clocks().head_timeout).await;
         if self.life.heard() {
             std::future::pending::<()>().await;
         }

@@ -1,8 +1,9 @@
 //! Apps that live as long as their opener.
 
 use crate::guests::{MATH, NEEDS_DATABASE, ONE, SLEEP};
-use crate::harness::{TestNode, raw, refusal, request};
+use crate::harness::{TestNode, patiently, raw, refusal, request};
 use futures::StreamExt;
+use lydian_api::v1::call_info::State;
 use lydian_api::v1::open_request::Part as Ask;
 use lydian_api::v1::open_response::Part as Said;
 use lydian_api::v1::{
@@ -78,13 +79,11 @@ fn open(code: AppCode, name: &str) -> OpenApp {
 
 /// Until the app is not known any more.
 async fn gone(node: &TestNode, app: &str) {
-    for _ in 0..2_000 {
-        match node.try_invoke(request(app, "", &[])).await {
-            Err(status) if refusal(&status).1 == "app-not-found" => return,
-            _ => tokio::time::sleep(Duration::from_millis(5)).await,
-        }
-    }
-    panic!("app `{app}` is still there");
+    patiently(&format!("app `{app}` is still there"), async || {
+        let asked = node.try_invoke(request(app, "", &[])).await;
+        asked.is_err_and(|status| refusal(&status).1 == "app-not-found")
+    })
+    .await;
 }
 
 async fn listed(node: &TestNode) -> Vec<v1::App> {
@@ -118,15 +117,10 @@ async fn an_ephemeral_app_is_called_and_listed_like_any_other() {
 async fn a_replaced_app_finishes_its_calls_on_the_old_version() {
     let node = TestNode::start().await;
     let mut opener = Opener::open(&node, SLEEP, "app").await;
-    let nanos = 400_000_000u64.to_le_bytes();
-    let name = opener.name.clone();
-    let sleeping = node.invoke(&name, "sleep", &nanos);
-    tokio::pin!(sleeping);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(100), &mut sleeping)
-            .await
-            .is_err()
-    );
+    let (mut calls, nanos) = (node.calls(), 2_000_000_000u64.to_le_bytes());
+    let sleep = request(&opener.name, "sleep", &nanos);
+    let sleeping = tokio::spawn(async move { calls.invoke(sleep).await });
+    node.wait_for(1, State::Running).await;
     let next = code(&node, ONE).await;
     let Said::Opened(opened) = opener.ask(Ask::Code(next.clone())).await else {
         panic!("not replaced");
@@ -141,7 +135,8 @@ async fn a_replaced_app_finishes_its_calls_on_the_old_version() {
             .any(|change| change.what == "function one")
     );
     assert!(node.invoke(&opener.name, "one", &[]).await.is_ok());
-    assert!(sleeping.await.is_ok());
+    let slept = sleeping.await.unwrap().unwrap().into_inner();
+    assert!(slept.outcome.unwrap().into_result().is_ok());
     // A client that does not know of the new version yet names the old one.
     let mut old = request(&opener.name, "sleep", &1u64.to_le_bytes());
     if let Some(v1::target::Code::App(app)) = old.target.as_mut().and_then(|t| t.code.as_mut()) {
@@ -183,12 +178,12 @@ async fn code_that_cannot_run_leaves_the_app_as_it_is() {
 
 #[tokio::test]
 async fn a_silent_opener_loses_its_app() {
-    let silence = Duration::from_millis(300);
+    let silence = Duration::from_secs(2);
     let node = TestNode::with(|options| options.ephemeral_silence = silence).await;
     let mut opener = Opener::open(&node, ONE, "app").await;
     // As long as it beats, the app lives.
     for _ in 0..6 {
-        tokio::time::sleep(silence / 3).await;
+        tokio::time::sleep(silence / 4).await;
         opener
             .ask
             .send(Ask::Heartbeat(Heartbeat {}).into())
@@ -204,7 +199,7 @@ async fn a_silent_opener_loses_its_app() {
 
 #[tokio::test]
 async fn an_app_goes_a_grace_after_its_stream() {
-    let node = TestNode::with(|options| options.ephemeral_grace = Duration::from_millis(400)).await;
+    let node = TestNode::with(|options| options.ephemeral_grace = Duration::from_secs(3)).await;
     let opener = Opener::open(&node, ONE, "app").await;
     let name = opener.name.clone();
     drop(opener);
@@ -284,4 +279,72 @@ async fn a_deployment_cannot_have_an_ephemeral_name() {
     };
     let error = node.apps().rollback(rollback).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
+}
+
+fn resume(name: &str) -> OpenApp {
+    OpenApp {
+        resume: name.into(),
+        ..Default::default()
+    }
+}
+
+/// A client may notice that its connection broke before the node does: the new stream takes the place of the old one,
+/// whose end then means nothing.
+#[tokio::test]
+async fn an_app_goes_on_over_another_stream() {
+    let node = TestNode::with(|options| options.ephemeral_grace = Duration::from_millis(50)).await;
+    let mut first = Opener::open(&node, ONE, "app").await;
+    let name = first.name.clone();
+    let mut second = Opener::try_open(&node, resume(&name)).await.unwrap();
+    assert_eq!(second.name, name);
+    // The old stream ends without a word, and what it asks comes too late.
+    assert!(first.answer().await.is_none());
+    let _ = first.ask.send(Ask::Close(Close {}).into()).await;
+    drop(first);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(node.invoke(&name, "one", &[]).await.is_ok());
+    let Said::Opened(opened) = second.ask(Ask::Code(code(&node, MATH).await)).await else {
+        panic!("not replaced");
+    };
+    assert_eq!(opened.deployed.unwrap().version, 2);
+    drop(second);
+    gone(&node, &name).await;
+    let error = Opener::try_open(&node, resume(&name)).await.err().unwrap();
+    assert_eq!(refusal(&error).1, "app-not-found");
+}
+
+/// What was detached needs no stream, also when its opener asks for it once more.
+#[tokio::test]
+async fn a_detached_app_that_was_resumed_stays() {
+    let node = TestNode::with(|options| options.ephemeral_grace = Duration::ZERO).await;
+    let mut opener = Opener::open(&node, ONE, "app").await;
+    let name = opener.name.clone();
+    opener.ask(Ask::Detach(Detach {})).await;
+    drop(opener);
+    let mut again = Opener::try_open(&node, resume(&name)).await.unwrap();
+    assert!(matches!(
+        again.ask(Ask::Detach(Detach {})).await,
+        Said::Detached(_)
+    ));
+    drop(Opener::try_open(&node, resume(&name)).await.unwrap());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(node.invoke(&name, "one", &[]).await.is_ok());
+}
+
+/// Only what was opened over a stream can be gone on with, and only where it is.
+#[tokio::test]
+async fn only_ephemeral_apps_are_resumed() {
+    let node = TestNode::start().await;
+    node.deploy("deployed", ONE).await;
+    let error = Opener::try_open(&node, resume("deployed")).await.err();
+    let (code, _, told) = refusal(&error.unwrap());
+    assert_eq!(code, Code::InvalidArgument);
+    assert!(told.contains("open.resume"), "{told}");
+    let opener = Opener::open(&node, ONE, "app").await;
+    let elsewhere = OpenApp {
+        environment: "dev".into(),
+        ..resume(&opener.name)
+    };
+    let error = Opener::try_open(&node, elsewhere).await.err().unwrap();
+    assert_eq!(refusal(&error).1, "app-not-found");
 }

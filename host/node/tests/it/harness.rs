@@ -19,6 +19,9 @@ use tonic::{Code, Status};
 /// Enough for every test; a pool for the whole machine would take address space from the others.
 const SANDBOXES: u32 = 32;
 
+/// No step of a test waits longer: what is asked for comes in milliseconds, or on a busy machine in seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 pub(crate) struct TestNode {
     pub(crate) node: Node,
     pub(crate) address: SocketAddr,
@@ -131,42 +134,28 @@ impl TestNode {
         count: usize,
         state: v1::call_info::State,
     ) -> Vec<v1::CallInfo> {
-        for _ in 0..2_000 {
+        let mut found = Vec::new();
+        patiently(&format!("no {count} calls became {state:?}"), async || {
             let request = v1::ListCallsRequest {
                 state: state.into(),
                 limit: 1_000,
                 ..Default::default()
             };
-            let calls = self
-                .calls()
-                .list(request)
-                .await
-                .expect("the list")
-                .into_inner()
-                .calls;
-            if calls.len() == count {
-                return calls;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("no {count} calls became {state:?}");
+            let list = self.calls().list(request).await;
+            found = list.expect("the list").into_inner().calls;
+            found.len() == count
+        })
+        .await;
+        found
     }
 
     /// The node's sandboxes come back: nothing is left behind.
     pub(crate) async fn is_idle(&self) {
-        for _ in 0..2_000 {
-            let info = self
-                .nodes()
-                .info(v1::InfoRequest {})
-                .await
-                .expect("the info")
-                .into_inner();
-            if info.sandboxes_live == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("sandboxes were left behind");
+        patiently("sandboxes were left behind", async || {
+            let info = self.nodes().info(v1::InfoRequest {}).await;
+            info.expect("the info").into_inner().sandboxes_live == 0
+        })
+        .await;
     }
 
     /// Ends the node in order.
@@ -177,6 +166,17 @@ impl TestNode {
             .expect("serving ends")
             .expect("without an error");
     }
+}
+
+/// Asks until it holds; `otherwise` says what it is when it never does.
+pub(crate) async fn patiently(otherwise: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let until = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let asked = tokio::time::timeout(PATIENCE, until).await;
+    asked.unwrap_or_else(|_| panic!("{otherwise} within {PATIENCE:?}"));
 }
 
 pub(crate) async fn connect(address: SocketAddr) -> Channel {

@@ -47,7 +47,7 @@ async fn shutdown_lets_calls_in_flight_finish_and_takes_no_new_ones() {
     let mut calls = node.calls();
     let running = tokio::spawn(async move {
         calls
-            .invoke(request("sleep", "", &700_000_000u64.to_le_bytes()))
+            .invoke(request("sleep", "", &3_000_000_000u64.to_le_bytes()))
             .await
     });
     node.wait_for(1, State::Running).await;
@@ -126,6 +126,34 @@ async fn shutdown_hands_spawned_calls_back_to_the_queue() {
     assert_eq!(told.info.unwrap().attempt, 2);
 }
 
+/// A node may stop at any moment of a call's beginning: each of many is in the queue again, and none is taken to run on.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_begin_while_the_node_stops_are_handed_back() {
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..5 {
+        let node = TestNode::of(Options::new(directory.path())).await;
+        node.deploy("sleep", SLEEP).await;
+        for _ in 0..12 {
+            let spawn = v1::SpawnRequest {
+                target: Some(Target::app("", "sleep", "")),
+                args: Bytes::copy_from_slice(&MINUTE.to_le_bytes()),
+                ..Default::default()
+            };
+            node.calls().spawn(spawn).await.unwrap();
+        }
+        node.shut_down(Duration::ZERO).await;
+        let node = TestNode::of(Options::embedded(directory.path())).await;
+        let list = v1::ListCallsRequest {
+            limit: 1_000,
+            ..Default::default()
+        };
+        let calls = node.calls().list(list).await.unwrap().into_inner().calls;
+        for call in calls {
+            assert_eq!(call.state(), State::Queued, "{call:?}");
+        }
+    }
+}
+
 /// A program that embeds a node for a moment runs its own durable calls, not those it finds.
 #[tokio::test]
 async fn an_embedded_node_leaves_other_processes_calls_alone() {
@@ -158,20 +186,26 @@ async fn an_embedded_node_leaves_other_processes_calls_alone() {
         .unwrap()
         .into_inner();
     assert_eq!(told.info.unwrap().state(), State::Queued);
-    let own = node
-        .calls()
-        .spawn(spawn(1))
-        .await
-        .unwrap()
-        .into_inner()
-        .call;
-    let told = node
-        .calls()
-        .get(get(&own, 60_000))
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(told.info.unwrap().state(), State::Succeeded);
+    // Also when it has something to do.
+    node.deploy("math", MATH).await;
+    let own = v1::SpawnRequest {
+        target: Some(Target::app("", "math", "square")),
+        ..spawn(3)
+    };
+    let own = node.calls().spawn(own).await.unwrap().into_inner().call;
+    let told = node.calls().get(get(&own, 60_000)).await.unwrap();
+    assert_eq!(told.into_inner().info.unwrap().state(), State::Succeeded);
+    let told = node.calls().get(get(&left, 1_500)).await.unwrap();
+    assert_eq!(told.into_inner().info.unwrap().state(), State::Queued);
+    // It has let go of what it had, so another process can run calls of that function now.
+    let beside = TestNode::of(Options::embedded(directory.path())).await;
+    let other = v1::SpawnRequest {
+        target: Some(Target::app("", "math", "square")),
+        ..spawn(4)
+    };
+    let other = beside.calls().spawn(other).await.unwrap().into_inner().call;
+    let told = beside.calls().get(get(&other, 10_000)).await.unwrap();
+    assert_eq!(told.into_inner().info.unwrap().state(), State::Succeeded);
 }
 
 #[tokio::test]

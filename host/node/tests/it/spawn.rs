@@ -1,12 +1,14 @@
 //! Durable calls.
 
-use crate::guests::{MATH, ONE, SLEEP, printing};
-use crate::harness::{TestNode, expect_kind, refusal, u64_of};
+use crate::guests::{BYTES, MATH, ONE, SLEEP, printing};
+use crate::harness::{TestNode, expect_kind, patiently, raw, refusal, u64_of};
 use bytes::Bytes;
 use futures::StreamExt;
 use lydian_api::v1::call_info::{Kind as CallKind, State};
 use lydian_api::v1::failure::Kind;
 use lydian_api::v1::{self, Target};
+use lydian_node::Options;
+use std::time::Duration;
 
 const MINUTE: u64 = 60_000_000_000;
 
@@ -297,4 +299,82 @@ async fn spawned_calls_are_listed_by_app_and_state() {
     assert_eq!(count(list("math", State::Failed, 0)).await, 1);
     assert_eq!(count(list("other", State::Unspecified, 0)).await, 0);
     assert_eq!(count(list("", State::Unspecified, 2)).await, 2);
+}
+
+/// Large results must not make the database large, and must be there as long as their call is, whatever is collected.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_results_are_kept_beside_the_database() {
+    const LENGTH: u32 = 8 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let options = || {
+        let mut options = Options::new(directory.path());
+        options.blob_grace = Duration::ZERO;
+        options
+    };
+    let node = TestNode::of(options()).await;
+    node.deploy("bytes", BYTES).await;
+    let call = spawned(&node, spawn("bytes", "give", &LENGTH.to_le_bytes())).await;
+    let whole = |told: v1::GetCallResponse| {
+        let value = told.outcome.unwrap().into_result().unwrap();
+        assert_eq!(value.len(), 4 + LENGTH as usize);
+    };
+    whole(get(&node, &call, 60_000).await);
+    node.node.collect().await;
+    whole(get(&node, &call, 0).await);
+    let explain = v1::ExplainRequest { call: call.clone() };
+    let told = node.calls().explain(explain).await.unwrap().into_inner();
+    assert!(told.failure.is_none() && told.usage.unwrap().bytes_out > u64::from(LENGTH));
+    let database: u64 = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with("meta.sqlite")
+        })
+        .map(|entry| entry.metadata().unwrap().len())
+        .sum();
+    assert!(database < u64::from(LENGTH) / 2, "{database} bytes");
+    node.shut_down(Duration::ZERO).await;
+    let node = TestNode::of(options()).await;
+    whole(get(&node, &call, 0).await);
+}
+
+/// What is kept of calls goes by itself when its time is over, and what only they used with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_results_and_their_blobs_are_collected() {
+    let retention = Duration::from_secs(3);
+    let node = TestNode::with(|options| {
+        options.result_retention = retention;
+        options.collect_every = Duration::from_millis(50);
+        options.blob_grace = retention;
+    })
+    .await;
+    node.deploy("bytes", BYTES).await;
+    let give = spawn("bytes", "give", &(1u32 << 20).to_le_bytes());
+    let call = spawned(&node, give).await;
+    let told = get(&node, &call, 60_000).await;
+    let value = told.outcome.unwrap().into_result().unwrap();
+    let blob = raw(&lydian_value::Digest::of(&value));
+    let missing = async || {
+        let request = v1::MissingRequest {
+            digests: vec![blob.clone()],
+        };
+        let missing = node.blobs().missing(request).await.unwrap().into_inner();
+        !missing.digests.is_empty()
+    };
+    patiently("the call is still known", async || {
+        let request = v1::GetCallRequest {
+            call: call.clone(),
+            timeout_ms: 0,
+        };
+        node.calls().get(request).await.is_err()
+    })
+    .await;
+    // Not asked for in between, for that is a use.
+    tokio::time::sleep(retention * 2).await;
+    assert!(missing().await);
+    // Its app is kept.
+    assert!(node.invoke("bytes", "length", &[0]).await.is_ok());
 }

@@ -28,25 +28,32 @@ impl JobStore for MemoryStore {
     async fn claim(&self, shard: Shard, epoch: Epoch, max: u32) -> Result<Vec<Claimed>> {
         let now = self.0.clock.now_ms();
         let mut state = self.0.state.lock();
-        let lease = shard.lease();
-        if state.epoch(&lease) != Some(epoch) {
-            return Err(Conflict::Epoch { lease, epoch }.into());
-        }
-        let mut claims = state.claims.remove(&shard).unwrap_or_default();
-        if claims.0 != epoch {
-            claims = (epoch, Default::default());
-        }
         let due = state.due.range((shard, 0, 0)..=(shard, now, Seq::MAX));
         let free = due
             .map(|(_, _, seq)| *seq)
-            .filter(|seq| !claims.1.contains(seq));
-        let taken: Vec<_> = free.take(max as usize).collect();
-        claims.1.extend(&taken);
-        state.claims.insert(shard, claims);
-        Ok(taken
-            .iter()
-            .filter_map(|seq| state.claimed(*seq, epoch))
-            .collect())
+            .filter(|seq| !state.is_claimed(shard, epoch, *seq));
+        let free = free.take(max as usize).collect();
+        state.claim(shard, epoch, free)
+    }
+
+    async fn claim_these(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        ids: Vec<JobId>,
+    ) -> Result<Vec<Claimed>> {
+        let now = self.0.clock.now_ms();
+        let mut state = self.0.state.lock();
+        let known = ids.iter().filter_map(|id| state.ids.get(id).copied());
+        let free = |seq: &Seq| {
+            let place = state.jobs.get(seq).map(StoredJob::place);
+            let due = place.is_some_and(|(of, at)| {
+                of == shard && at <= now && state.due.contains(&(of, at, *seq))
+            });
+            due && !state.is_claimed(shard, epoch, *seq)
+        };
+        let free = known.filter(free).collect();
+        state.claim(shard, epoch, free)
     }
 
     async fn unclaim(&self, jobs: Vec<JobId>) -> Result<()> {
@@ -99,6 +106,22 @@ impl JobStore for MemoryStore {
         }
         state.drop_claim(&id);
         Ok(Retried::Queued)
+    }
+
+    async fn keep_blobs(
+        &self,
+        id: JobId,
+        attempt: Attempt,
+        blobs: Vec<Digest>,
+    ) -> Result<Accepted> {
+        let mut state = self.0.state.lock();
+        Ok(match state.current(&id, attempt) {
+            Some(stored) => {
+                stored.blobs.extend(blobs);
+                Accepted::Yes
+            }
+            None => Accepted::Stale,
+        })
     }
 
     async fn finish(&self, done: Vec<(JobId, Attempt, Outcome)>) -> Result<Vec<Accepted>> {
@@ -259,6 +282,28 @@ impl State {
         };
         self.jobs.insert(seq, stored);
         Enqueued::New(new.id)
+    }
+
+    fn is_claimed(&self, shard: Shard, epoch: Epoch, seq: Seq) -> bool {
+        let claims = self.claims.get(&shard);
+        claims.is_some_and(|(of, claimed)| *of == epoch && claimed.contains(&seq))
+    }
+
+    /// Claims what is due and not claimed; what is named twice, once.
+    fn claim(&mut self, shard: Shard, epoch: Epoch, mut free: Vec<Seq>) -> Result<Vec<Claimed>> {
+        let lease = shard.lease();
+        if self.epoch(&lease) != Some(epoch) {
+            return Err(Conflict::Epoch { lease, epoch }.into());
+        }
+        let claims = self.claims.entry(shard).or_default();
+        if claims.0 != epoch {
+            *claims = (epoch, Default::default());
+        }
+        free.retain(|seq| claims.1.insert(*seq));
+        Ok(free
+            .iter()
+            .filter_map(|seq| self.claimed(*seq, epoch))
+            .collect())
     }
 
     pub(super) fn finish(

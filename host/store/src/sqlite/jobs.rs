@@ -1,5 +1,6 @@
 //! `JobStore` on SQLite.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,25 @@ impl JobStore for SqliteStore {
     async fn claim(&self, shard: Shard, epoch: Epoch, max: u32) -> Result<Vec<Claimed>> {
         let (claims, now) = (self.0.claims.clone(), self.0.clock.now_ms());
         let taken = self
-            .read(move |connection| claim(connection, claims, shard, epoch, max, now))
+            .read(move |connection| {
+                let which = Which::Oldest(max as usize);
+                claim(connection, claims, shard, epoch, which, now)
+            })
+            .await?;
+        Ok(taken.keep())
+    }
+
+    async fn claim_these(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        ids: Vec<JobId>,
+    ) -> Result<Vec<Claimed>> {
+        let (claims, now) = (self.0.claims.clone(), self.0.clock.now_ms());
+        let taken = self
+            .read(move |connection| {
+                claim(connection, claims, shard, epoch, Which::These(&ids), now)
+            })
             .await?;
         Ok(taken.keep())
     }
@@ -70,6 +89,29 @@ impl JobStore for SqliteStore {
     ) -> Result<Retried> {
         self.write(failure.len() as u64, move |tx| {
             retry(tx, id, attempt, due_at_ms, failure)
+        })
+        .await
+    }
+
+    async fn keep_blobs(
+        &self,
+        id: JobId,
+        attempt: Attempt,
+        blobs: Vec<Digest>,
+    ) -> Result<Accepted> {
+        let added: Vec<u8> = blobs.iter().flat_map(|one| *one.as_bytes()).collect();
+        self.write(added.len() as u64, move |tx| {
+            let Some(row) = current(tx, &id, attempt)? else {
+                return Ok(Accepted::Stale);
+            };
+            tx.sql(|connection| {
+                // `||` makes text of two blobs, so it is told that they are none.
+                let mut update = connection.prepare_cached(
+                    "UPDATE jobs SET blobs = CAST(blobs || ?2 AS BLOB) WHERE seq = ?1",
+                )?;
+                update.execute(params![row.seq, added])?;
+                Ok(Accepted::Yes)
+            })
         })
         .await
     }
@@ -371,12 +413,19 @@ impl Drop for Taken {
     }
 }
 
+/// What to claim of a shard.
+enum Which<'a> {
+    /// So many at most.
+    Oldest(usize),
+    These(&'a [JobId]),
+}
+
 fn claim(
     connection: &Connection,
     claims: Arc<Claims>,
     shard: Shard,
     epoch: Epoch,
-    max: u32,
+    which: Which<'_>,
     now: u64,
 ) -> Result<Taken, Failed> {
     let mut taken = Taken {
@@ -389,19 +438,10 @@ fn claim(
         return Err(Conflict::Epoch { lease, epoch }.into());
     }
     let claimed = of_shard.in_epoch(epoch);
-    let mut due = connection.prepare_cached(
-        "SELECT seq FROM jobs WHERE state = 0 AND shard = ?1 AND due_ms <= ?2 ORDER BY due_ms, seq",
-    )?;
-    let mut rows = due.query(params![shard.0, now])?;
-    let mut free: Vec<i64> = Vec::new();
-    while free.len() < max as usize
-        && let Some(row) = rows.next()?
-    {
-        let seq = row.get(0)?;
-        if !claimed.contains(&seq) {
-            free.push(seq);
-        }
-    }
+    let free = match which {
+        Which::Oldest(max) => oldest(connection, claimed, shard, now, max)?,
+        Which::These(ids) => these(connection, claimed, shard, now, ids)?,
+    };
     let mut select =
         connection.prepare_cached(&format!("SELECT {JOB}, payload FROM jobs WHERE seq = ?1"))?;
     for seq in &free {
@@ -423,6 +463,50 @@ fn claim(
     }
     claimed.extend(free);
     Ok(taken)
+}
+
+/// The oldest due jobs that are not claimed.
+fn oldest(
+    connection: &Connection,
+    claimed: &HashSet<i64>,
+    shard: Shard,
+    now: u64,
+    max: usize,
+) -> Result<Vec<i64>, Failed> {
+    let mut due = connection.prepare_cached(
+        "SELECT seq FROM jobs WHERE state = 0 AND shard = ?1 AND due_ms <= ?2 ORDER BY due_ms, seq",
+    )?;
+    let mut rows = due.query(params![shard.0, now])?;
+    let mut free: Vec<i64> = Vec::new();
+    while free.len() < max
+        && let Some(row) = rows.next()?
+    {
+        let seq = row.get(0)?;
+        if !claimed.contains(&seq) {
+            free.push(seq);
+        }
+    }
+    Ok(free)
+}
+
+/// Those of `ids` that are due and not claimed.
+fn these(
+    connection: &Connection,
+    claimed: &HashSet<i64>,
+    shard: Shard,
+    now: u64,
+    ids: &[JobId],
+) -> Result<Vec<i64>, Failed> {
+    let mut find = connection.prepare_cached(
+        "SELECT seq FROM jobs WHERE id = ?1 AND state = 0 AND shard = ?2 AND due_ms <= ?3",
+    )?;
+    let mut free: Vec<i64> = Vec::new();
+    for id in ids {
+        let found = find.query_row(params![id.as_str(), shard.0, now], |row| row.get(0));
+        let found: Option<i64> = found.optional()?;
+        free.extend(found.filter(|seq| !claimed.contains(seq) && !free.contains(seq)));
+    }
+    Ok(free)
 }
 
 fn list(

@@ -123,6 +123,30 @@ conformance! { Bed:
         assert_eq!(second[0].attempt, first[0].attempt);
     }
 
+    /// For jobs that someone waits for: others before them stay where they are.
+    async fn jobs_can_be_claimed_by_name(bed) {
+        let late = NewJob { due_at_ms: Some(START_MS + 1_000), ..job("late") };
+        bed.store.enqueue(vec![job("a"), job("b"), job("c"), late]).await.unwrap();
+        let epoch = own(&*bed.store, "n1").await;
+        let these = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).into()).collect();
+            bed.store.claim_these(shard(), epoch, names)
+        };
+        assert_eq!(ids(&these(&["c", "late", "nobody", "c"]).await.unwrap()), ["c"]);
+        assert_eq!(these(&["c"]).await.unwrap(), []);
+        assert_eq!(state(&*bed.store, "c").await, JobState::Running);
+        assert_eq!(ids(&claim(&*bed.store, epoch, 1).await), ["a"]);
+        assert_eq!(ids(&these(&["b", "a"]).await.unwrap()), ["b"]);
+        let ended = bed.store.claim_these(shard(), epoch, vec!["b".into()]);
+        assert_eq!(ended.await.unwrap(), []);
+        let elsewhere = Shard(shard().0.wrapping_add(1));
+        let epoch_there = bed.store.acquire(&elsewhere.lease(), &"n1".into(), TTL).await.unwrap().unwrap();
+        bed.store.unclaim(vec!["b".into()]).await.unwrap();
+        let there = bed.store.claim_these(elsewhere, epoch_there, vec!["b".into()]);
+        assert_eq!(there.await.unwrap(), []);
+        assert!(bed.store.claim_these(shard(), epoch + 1, vec!["b".into()]).await.is_err());
+    }
+
     async fn only_the_holder_of_the_lease_may_claim(bed) {
         bed.store.enqueue(vec![job("a")]).await.unwrap();
         let refused = bed.store.claim(shard(), 1, 9).await.unwrap_err();
@@ -353,6 +377,35 @@ conformance! { Bed:
         bed.clock.advance(WEEK);
         bed.store.expire().await.unwrap();
         assert_eq!(bed.store.live_blobs().await.unwrap(), [two]);
+    }
+
+    /// A result that is a blob stays as long as the job that had it, and no longer.
+    async fn blobs_of_results_are_live_while_their_job_is_kept(bed) {
+        let (argument, result, more) = (Digest::of(b"argument"), Digest::of(b"result"), Digest::of(b"more"));
+        bed.store.enqueue(vec![NewJob { blobs: vec![argument], ..job("a") }, job("b")]).await.unwrap();
+        let epoch = own(&*bed.store, "n1").await;
+        let claimed = claim(&*bed.store, epoch, 9).await;
+        let (a, b) = (claimed[0].attempt, claimed[1].attempt);
+        let keep = |id: &str, attempt, blobs| bed.store.keep_blobs(id.into(), attempt, blobs);
+        assert_eq!(keep("a", a, vec![result]).await.unwrap(), Accepted::Yes);
+        assert_eq!(keep("b", b, vec![result, more]).await.unwrap(), Accepted::Yes);
+        assert_eq!(finish(&*bed.store, "a", a).await, Accepted::Yes);
+        // An attempt that does not count keeps nothing.
+        assert_eq!(keep("a", a, vec![more]).await.unwrap(), Accepted::Stale);
+        assert_eq!(keep("nobody", a, vec![more]).await.unwrap(), Accepted::Stale);
+        let live = async || {
+            let mut live = bed.store.live_blobs().await.unwrap();
+            live.sort();
+            live
+        };
+        let sorted = |mut digests: Vec<Digest>| {
+            digests.sort();
+            digests
+        };
+        assert_eq!(live().await, sorted(vec![argument, result, result, more]));
+        bed.clock.advance(WEEK);
+        bed.store.expire().await.unwrap();
+        assert_eq!(live().await, sorted(vec![result, more]));
     }
 
     /// Numbers from a client must not reach the database as something it cannot hold.

@@ -1,7 +1,7 @@
 //! Guests that may reach one address, and keep every connection to it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use lydian_client::{Call, FailureKind, Limits};
 use lydian_tests::guests;
 use serde_json::json;
 
-use crate::support::{Ended, TestNode, call};
+use crate::support::{Ended, TestNode, call, patiently, until};
 
 /// Accepts every connection and keeps it; answers requests with a body that never comes to its end.
 struct Peer {
@@ -41,6 +41,34 @@ impl Peer {
 
     fn accepted(&self) -> usize {
         self.kept.lock().unwrap().len()
+    }
+
+    /// Ends every connection there is.
+    fn hang_up(&self) {
+        for stream in self.kept.lock().unwrap().iter() {
+            // Some ended before.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// How many connections others had made by now, once at least so many were accepted. The backlog keeps its order,
+    /// so none of them is left in it when a connection of our own has come through.
+    async fn accepted_before_ours(&self, at_least: usize) -> usize {
+        let reached = format!("{at_least} connections were not accepted");
+        patiently(&reached, until(|| self.accepted() >= at_least)).await;
+        let ours = TcpStream::connect(self.address).unwrap();
+        let ours = ours.local_addr().unwrap();
+        let place = || {
+            let kept = self.kept.lock().unwrap();
+            kept.iter()
+                .position(|stream| stream.peer_addr().is_ok_and(|from| from == ours))
+        };
+        patiently(
+            "our own connection was not accepted",
+            until(|| place().is_some()),
+        )
+        .await;
+        place().unwrap()
     }
 
     fn grant(&self, open_files: u32) -> serde_json::Value {
@@ -95,7 +123,8 @@ async fn open_files_bounds_connections_of_every_kind() {
             assert!(message.contains(said), "{function}: {message}");
         }
         if target.is_some() {
-            assert_eq!(peer.accepted() - before, 40, "{function}");
+            let accepted = peer.accepted_before_ours(before + 40).await;
+            assert_eq!(accepted - before, 40, "{function}");
         }
     }
 }
@@ -124,13 +153,12 @@ async fn all_guests_together_are_bounded_by_the_node() {
     node.deploy("sockets", guests::SOCKETS, peer.grant(256))
         .await;
     let quoted = format!("\"{}\"", peer.address);
-    let many = [quoted.as_str(), "25", "3000"];
+    let many = [quoted.as_str(), "25", "true"];
     let holding = ask(&node, "hold", &many);
     let asking = async {
-        while peer.accepted() < 25 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let late = ask(&node, "hold", &[&quoted, "20", "0"]).await;
+        let held = until(|| peer.accepted() >= 25);
+        patiently("25 connections were not accepted", held).await;
+        let late = ask(&node, "hold", &[&quoted, "20", "false"]).await;
         let Ended::Value(got) = &late else {
             panic!("{late:?}")
         };
@@ -147,12 +175,13 @@ async fn all_guests_together_are_bounded_by_the_node() {
             got.starts_with("(5, some(") && got.contains("no descriptor left"),
             "{got}"
         );
+        peer.hang_up();
     };
     let (held, ()) = tokio::join!(holding, asking);
     assert_eq!(held, Ended::Value("(25, none)".into()));
     // What a sandbox had is the node's again.
     node.is_empty().await;
-    let again = ask(&node, "hold", &[&quoted, "30", "0"]).await;
+    let again = ask(&node, "hold", &[&quoted, "30", "false"]).await;
     assert_eq!(again, Ended::Value("(30, none)".into()));
 }
 
@@ -199,7 +228,11 @@ async fn a_grant_opens_its_address_and_no_other() {
             "{function}: {ended:?}"
         );
     }
-    assert_eq!((peer.accepted(), other.accepted()), (accepted, 0));
+    let now = (
+        peer.accepted_before_ours(accepted).await,
+        other.accepted_before_ours(0).await,
+    );
+    assert_eq!(now, (accepted, 0));
 }
 
 /// A session is one sandbox for all functions: it may do what each of them may, and has what the least of them has.

@@ -49,7 +49,8 @@ async fn a_loop_before_or_after_the_export_ends_at_the_deadline() {
 async fn a_loop_in_a_destructor_ends_its_session_at_the_deadline() {
     let node = TestNode::start().await;
     let digest = node.client.put(guests::SPIN_DTOR.bytes()).await.unwrap();
-    let limits = timeout(SHORT);
+    // It must be made within the same time.
+    let limits = timeout(Duration::from_secs(2));
     let session = node.client.component_session(digest, limits).await.unwrap();
     let thing = session
         .construct("test:spin/things#make", ())
@@ -127,7 +128,12 @@ async fn waiting_for_ever_in_the_host_ends_at_the_deadline() {
 async fn reading_input_that_never_comes_ends() {
     let node = TestNode::start().await;
     let ended = node
-        .call(guests::WAITING, "read-for-ever", &[], timeout(SHORT))
+        .call(
+            guests::WAITING,
+            "read-for-ever",
+            &[],
+            timeout(Duration::from_secs(60)),
+        )
         .await;
     assert_eq!(ended, Ended::Value("0".into()));
 }

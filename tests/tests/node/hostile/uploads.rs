@@ -1,10 +1,12 @@
 //! Uploads that are no component, or one that should never be taken.
 
-use lydian_client::{Error, FailureKind};
+use std::time::Duration;
+
+use lydian_client::{Client, Deploy, Error, FailureKind};
 use lydian_tests::{Guest, generate, guests};
 use proptest::prelude::{ProptestConfig, any, proptest};
 
-use crate::support::{Ended, TestNode, call};
+use crate::support::{Ended, TestNode, call, patiently};
 
 /// Puts it and asks for a function; returns the refusal.
 async fn refused(node: &TestNode, what: &str, component: Vec<u8>) -> Error {
@@ -153,6 +155,34 @@ async fn a_component_that_is_too_much_to_compile_is_given_up() {
     .await;
     assert!(matches!(error, Error::InvalidArgument(_)), "{error}");
     assert!(!error.hints().is_empty(), "{error}");
+}
+
+/// As many are compiled at once as the node was told: with one worker a component waits for another tenant's, with two
+/// it does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn components_are_compiled_by_as_many_workers_as_there_are() {
+    let deploy = |client: Client, app: &str, component: Vec<u8>| {
+        let deploy = Deploy::new(app, component);
+        tokio::spawn(async move { client.deploy(deploy).await })
+    };
+    for workers in [1, 2] {
+        let node = TestNode::with(|options| options.compile_workers = Some(workers)).await;
+        let slow = deploy(node.client.clone(), "slow", generate::many_jumps());
+        // It is on its way to its worker; what comes later waits behind it.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut quick = deploy(node.client.clone(), "quick", generate::answer(1));
+        if workers == 1 {
+            let early = tokio::time::timeout(Duration::from_secs(2), &mut quick).await;
+            assert!(early.is_err(), "compiled beside another: {early:?}");
+            slow.abort();
+        }
+        let compiled = patiently("a component is never compiled", quick).await;
+        compiled.unwrap().unwrap();
+        if workers == 2 {
+            assert!(!slow.is_finished());
+            slow.abort();
+        }
+    }
 }
 
 /// The import is named, and so is the way out.

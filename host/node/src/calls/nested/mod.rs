@@ -28,8 +28,12 @@ use lineage::{Lineage, Root};
 use lydian_api::v1;
 use lydian_engine::calls::{Calls, Error, ErrorKind, MapOptions, Mapping, Request, Target};
 use lydian_engine::{FailureKind, Outcome};
+use lydian_store::Job;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// How often a function that waits for a recorded call says so to whoever claims them.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What one running call may ask for.
 #[derive(Clone)]
@@ -171,10 +175,10 @@ impl Caller {
     }
 
     /// A recorded call of the caller's environment.
-    async fn recorded(&self, call: &str) -> Result<(), Error> {
+    async fn recorded(&self, call: &str) -> Result<Job, Error> {
         let job = self.core.job(call).await.map_err(refused)?;
         match job {
-            Some(job) if job.function.environment == self.lineage.environment => Ok(()),
+            Some(job) if job.function.environment == self.lineage.environment => Ok(job),
             _ => Err(Error::new(
                 ErrorKind::NotFound,
                 format!("call `{call}` is not known in this environment"),
@@ -183,13 +187,22 @@ impl Caller {
     }
 
     async fn get(self: Arc<Self>, call: String, wait: Duration) -> Result<Option<Bytes>, Error> {
-        self.recorded(&call).await?;
-        let wait = wait.min(crate::calls::query::MAX_GET_WAIT);
-        let ended = self.core.job_end(&call, wait).await.map_err(refused)?;
-        match ended.and_then(|ended| ended.outcome) {
-            None => Ok(None),
-            Some(outcome) => outcome.into_result().map(Some).map_err(answer::recorded),
-        }
+        let until = Instant::now() + wait.min(crate::calls::query::MAX_GET_WAIT);
+        let ended = loop {
+            let job = self.recorded(&call).await?;
+            self.core.spawner.awaited(&job);
+            let left = until.saturating_duration_since(Instant::now());
+            let ended = self.core.job_end(&call, left.min(LOOK_AGAIN)).await;
+            match ended.map_err(refused)? {
+                Some(ended) => break ended,
+                None if left <= LOOK_AGAIN => return Ok(None),
+                None => {}
+            }
+        };
+        let outcome = self.core.job_outcome(ended).await.map_err(refused)?;
+        outcome
+            .map(|outcome| outcome.into_result().map_err(answer::recorded))
+            .transpose()
     }
 
     async fn cancel(self: Arc<Self>, call: String) -> Result<(), Error> {

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`payload`] | what a job's bytes hold |
 //! | [`runner`] | claims due jobs and runs them |
+//! | [`results`] | records how jobs ended, and reads it |
+//! | [`wanted`] | whose jobs this process runs, and which before others |
 //! | [`identity`] | which node this is to the store |
 //!
 //! A job is pinned to the version that was current when it was spawned: a later deploy changes nothing for it,
@@ -15,7 +17,9 @@
 
 mod identity;
 pub(crate) mod payload;
+mod results;
 mod runner;
+mod wanted;
 
 use crate::calls::invoke::Checked;
 use crate::calls::nested::lineage::{Lineage, Root};
@@ -25,22 +29,21 @@ use crate::error::Error;
 use bytes::Bytes;
 use identity::Identity;
 use lydian_api::v1;
-use lydian_store::{Enqueued, FunctionKey, Job, JobId, JobState, NewJob};
-use payload::{Details, Ended, Payload};
+use lydian_store::{Enqueued, FunctionKey, Job, JobId, JobState, NewJob, Shard};
+use payload::{Details, Payload};
 use prost::Message;
 use runner::Runner;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use wanted::Wanted;
 
 /// Attempts that were started and did not end, because their node died or stopped, before the job is failed. A poisonous one
 /// kills no more nodes than this; a long one outlives as many restarts.
 const MAX_STARTS: u32 = 10;
 
-/// Arguments above this go to the blob store: the database is for small records.
-const INLINE_ARGS_BYTES: usize = 64 << 10;
+/// Arguments and results above this go to the blob store: the database is for small records.
+const INLINE_BYTES: usize = 64 << 10;
 
 /// Longest name a caller may give a request.
 const MAX_KEY_BYTES: usize = 256;
@@ -48,8 +51,9 @@ const MAX_KEY_BYTES: usize = 256;
 /// The node's side of durable calls.
 pub(crate) struct Spawner {
     identity: Identity,
-    /// Whether jobs are run: by a node always, by an embedding program once it has spawned one.
-    active: AtomicBool,
+    /// Whether all due jobs are run, as a node does, or those only that this process recorded.
+    all: bool,
+    wanted: Wanted,
     /// Told when there may be something to claim.
     poke: Notify,
     /// Set when the node stops: what is interrupted from then on is handed back, not failed.
@@ -61,11 +65,12 @@ pub(crate) struct Spawner {
 impl Spawner {
     pub(crate) fn new(
         data: &crate::options::Data,
-        active: bool,
+        all: bool,
     ) -> Result<Self, crate::node::StartError> {
         Ok(Self {
             identity: Identity::of(data)?,
-            active: AtomicBool::new(active),
+            all,
+            wanted: Wanted::default(),
             poke: Notify::new(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -80,6 +85,16 @@ impl Spawner {
     /// Stops claiming. What runs goes on until it is cancelled.
     pub(crate) fn stop(&self) {
         self.stopping.cancel();
+    }
+
+    /// Says that a function waits for a job; one that nobody has claimed is claimed before others.
+    pub(crate) fn awaited(&self, job: &Job) {
+        let here = self.all || self.wanted.has_own(job.shard);
+        if job.state == JobState::Queued && here {
+            let details = Details::decode(job.details.clone()).unwrap_or_default();
+            self.wanted.awaited(job, details.depth);
+            self.poke.notify_one();
+        }
     }
 
     /// Returns once every job in this process's hands was finished or handed back.
@@ -135,20 +150,20 @@ impl Core {
     }
 
     async fn enqueue(&self, job: NewJob) -> Result<v1::SpawnResponse, Error> {
-        let enqueued = self.store.jobs().enqueue(vec![job]).await?.pop();
-        self.spawner.active.store(true, Ordering::Relaxed);
-        self.spawner.poke.notify_one();
-        match enqueued {
-            Some(Enqueued::New(id)) => Ok(v1::SpawnResponse {
-                call: id.to_string(),
-                duplicate: false,
-            }),
-            Some(Enqueued::Duplicate(id)) => Ok(v1::SpawnResponse {
-                call: id.to_string(),
-                duplicate: true,
-            }),
-            None => Err(Error::Internal("the call store gave no answer".into())),
+        let shard = Shard::of(&job.function);
+        let (id, duplicate) = match self.store.jobs().enqueue(vec![job]).await?.pop() {
+            Some(Enqueued::New(id)) => (id, false),
+            Some(Enqueued::Duplicate(id)) => (id, true),
+            None => return Err(Error::Internal("the call store gave no answer".into())),
+        };
+        if !self.spawner.all {
+            self.spawner.wanted.recorded(shard, id.clone());
         }
+        self.spawner.poke.notify_one();
+        Ok(v1::SpawnResponse {
+            call: id.to_string(),
+            duplicate,
+        })
     }
 
     async fn new_job(
@@ -171,7 +186,7 @@ impl Core {
         let target = &checked.target;
         let mut blobs = vec![target.digest];
         let mut payload = Payload::new(target, limits, lineage);
-        if args.len() > INLINE_ARGS_BYTES {
+        if args.len() > INLINE_BYTES {
             let digest = self.store.blobs().put(args).await?;
             payload.args_blob = digest.as_bytes().to_vec().into();
             blobs.push(digest);
@@ -194,12 +209,6 @@ impl Core {
     /// What is known of a durable call; `None` when there is none of that id.
     pub(crate) async fn job(&self, call: &str) -> Result<Option<Job>, Error> {
         Ok(self.store.jobs().job(&JobId::from(call)).await?)
-    }
-
-    /// How a durable call ended, waiting up to `wait` for it.
-    pub(crate) async fn job_end(&self, call: &str, wait: Duration) -> Result<Option<Ended>, Error> {
-        let outcome = self.store.jobs().result(&JobId::from(call), wait).await?;
-        outcome.map(Ended::read).transpose()
     }
 }
 

@@ -127,6 +127,9 @@ pub(crate) struct Ended {
     pub(crate) log: Vec<v1::LogChunk>,
     #[prost(message, optional, tag = "3")]
     pub(crate) limits: Option<v1::Limits>,
+    /// The digest of the result when it is not in `outcome`.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(crate) value_blob: Bytes,
 }
 
 impl Ended {
@@ -145,8 +148,7 @@ impl Ended {
                 result,
                 usage: None,
             }),
-            log: Vec::new(),
-            limits: None,
+            ..Self::default()
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Claims due jobs of the shards this node leases, and runs them.
 //!
 //! One task looks for work when poked and now and then; each job it claims is a task. The number of jobs in
-//! hand is bounded, so a queue of a million costs the memory of a few hundred.
+//! hand is bounded, so a queue of a million costs the memory of a few hundred. Jobs that functions wait for have a
+//! bound of their own at each depth (see [`super::wanted`]): those at the bottom wait for nobody, so all come to an end.
 
 use super::payload::{Ended, Payload};
+use super::results::State;
 use crate::calls::invoke::{Checked, Running};
 use crate::calls::nested::lineage::Lineage;
 use crate::calls::record::{Kind, NewCall};
@@ -14,19 +16,17 @@ use crate::error::Error;
 use bytes::Bytes;
 use lydian_api::v1;
 use lydian_engine::{Failure, FailureKind, Outcome};
-use lydian_store::{Accepted, Claimed, Conflict, Epoch, Outcome as Recorded, Shard};
+use lydian_store::{Accepted, Claimed, Conflict, Epoch, Shard};
 use lydian_value::Digest;
+use parking_lot::Mutex;
 use prost::Message;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Jobs claimed and not ended, at most: those in line for a sandbox hold small arguments in memory. A job that waits
-/// for one it spawned is stuck until its deadline once so many others are claimed before that one.
-const MAX_IN_HAND: usize = 1_024;
 /// How long a shard stays with a node that is silent.
 const LEASE: Duration = Duration::from_secs(15);
 /// How often leases are renewed: two may fail before one lapses.
@@ -43,6 +43,24 @@ pub(super) struct Runner {
     held: HashMap<Shard, Epoch>,
     renewed: Instant,
     in_hand: JoinSet<()>,
+    counts: Arc<Mutex<Counts>>,
+}
+
+/// Jobs claimed and not ended.
+#[derive(Default)]
+struct Counts {
+    /// Of those that came in their turn.
+    in_turn: usize,
+    /// Of those that were claimed because a function waits for them, by their depth.
+    awaited: HashMap<u32, usize>,
+    shards: HashMap<Shard, usize>,
+}
+
+/// Counts for one job as long as it is in hand.
+struct InHand {
+    counts: Arc<Mutex<Counts>>,
+    shard: Shard,
+    awaited_at: Option<u32>,
 }
 
 impl Runner {
@@ -52,6 +70,7 @@ impl Runner {
             held: HashMap::new(),
             renewed: Instant::now(),
             in_hand: JoinSet::new(),
+            counts: Arc::default(),
         }
     }
 
@@ -65,9 +84,6 @@ impl Runner {
                 Some(_) = self.in_hand.join_next() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
-            if !spawner.active.load(Ordering::Relaxed) {
-                continue;
-            }
             if let Err(error) = self.look().await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -77,40 +93,89 @@ impl Runner {
             }
         }
         while self.in_hand.join_next().await.is_some() {}
-        self.release().await;
+        self.release(|_, _| true).await;
         spawner.stopped.cancel();
     }
 
     async fn look(&mut self) -> Result<(), lydian_store::Error> {
         self.renew().await?;
-        for shard in self.core.store.jobs().due_shards().await? {
-            let room = MAX_IN_HAND.saturating_sub(self.in_hand.len());
+        self.look_for_awaited().await?;
+        let core = self.core.clone();
+        let spawner = &core.spawner;
+        let mut shards = core.store.jobs().due_shards().await?;
+        if !spawner.all {
+            shards = spawner.wanted.own_of(shards);
+        }
+        for shard in shards {
+            let in_turn = self.counts.lock().in_turn;
+            let room = core.options.max_spawned_in_hand.saturating_sub(in_turn);
             if room == 0 {
-                return Ok(());
+                break;
             }
             let Some(epoch) = self.epoch(shard).await? else {
                 continue;
             };
-            // A map of bounded size: the cast cannot lose anything.
-            match self
-                .core
-                .store
-                .jobs()
-                .claim(shard, epoch, room as u32)
-                .await
-            {
-                Ok(claimed) => claimed.into_iter().for_each(|claimed| self.take(claimed)),
-                Err(lydian_store::Error::Conflict(Conflict::Epoch { .. })) => {
-                    self.held.remove(&shard);
-                }
-                Err(error) => return Err(error),
+            let room = u32::try_from(room).unwrap_or(u32::MAX);
+            let claimed = core.store.jobs().claim(shard, epoch, room).await;
+            for claimed in self.claimed(shard, claimed)? {
+                self.take(claimed, None);
+            }
+        }
+        if !spawner.all {
+            self.release(|shard, counts| {
+                !spawner.wanted.has_own(shard) && !counts.shards.contains_key(&shard)
+            })
+            .await;
+        }
+        Ok(())
+    }
+
+    /// Claims what functions wait for, however much else is in hand.
+    async fn look_for_awaited(&mut self) -> Result<(), lydian_store::Error> {
+        let core = self.core.clone();
+        let max = core.options.max_spawned_in_hand;
+        let mut in_hand = self.counts.lock().awaited.clone();
+        let awaited = core.spawner.wanted.take_awaited(|depth| {
+            let count = in_hand.entry(depth).or_default();
+            *count += 1;
+            *count <= max
+        });
+        for (shard, depths) in awaited {
+            let Some(epoch) = self.epoch(shard).await? else {
+                continue;
+            };
+            let ids = depths.keys().cloned().collect();
+            let claimed = core.store.jobs().claim_these(shard, epoch, ids).await;
+            for claimed in self.claimed(shard, claimed)? {
+                let depth = depths.get(&claimed.job.id).copied();
+                self.take(claimed, depth);
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, claimed: Claimed) {
-        self.in_hand.spawn(run_job(self.core.clone(), claimed));
+    /// What was claimed of a shard; nothing when it is not this node's any more.
+    fn claimed(
+        &mut self,
+        shard: Shard,
+        claimed: Result<Vec<Claimed>, lydian_store::Error>,
+    ) -> Result<Vec<Claimed>, lydian_store::Error> {
+        match claimed {
+            Err(lydian_store::Error::Conflict(Conflict::Epoch { .. })) => {
+                self.held.remove(&shard);
+                Ok(Vec::new())
+            }
+            claimed => claimed,
+        }
+    }
+
+    fn take(&mut self, claimed: Claimed, awaited_at: Option<u32>) {
+        let counted = InHand::new(&self.counts, claimed.job.shard, awaited_at);
+        let core = self.core.clone();
+        self.in_hand.spawn(async move {
+            run_job(core, claimed).await;
+            drop(counted);
+        });
     }
 
     async fn epoch(&mut self, shard: Shard) -> Result<Option<Epoch>, lydian_store::Error> {
@@ -149,12 +214,50 @@ impl Runner {
         Ok(())
     }
 
-    async fn release(&mut self) {
+    /// Gives up the shards of which it is true.
+    async fn release(&mut self, unused: impl Fn(Shard, &Counts) -> bool) {
         let (leases, node) = (self.core.store.leases(), &self.core.spawner.identity.node);
-        for (shard, epoch) in self.held.drain() {
+        let given_up: Vec<_> = {
+            let counts = self.counts.lock();
+            let of_shard = |shard: &Shard, _: &mut Epoch| unused(*shard, &counts);
+            self.held.extract_if(of_shard).collect()
+        };
+        for (shard, epoch) in given_up {
             if let Err(error) = leases.release(&shard.lease(), node, epoch).await {
                 tracing::debug!(%error, "a lease was not given up; it lapses by itself");
             }
+        }
+    }
+}
+
+impl InHand {
+    fn new(counts: &Arc<Mutex<Counts>>, shard: Shard, awaited_at: Option<u32>) -> Self {
+        let mut all = counts.lock();
+        *all.shards.entry(shard).or_default() += 1;
+        match awaited_at {
+            Some(depth) => *all.awaited.entry(depth).or_default() += 1,
+            None => all.in_turn += 1,
+        }
+        Self {
+            counts: counts.clone(),
+            shard,
+            awaited_at,
+        }
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        let mut all = self.counts.lock();
+        if let Entry::Occupied(mut left) = all.shards.entry(self.shard) {
+            *left.get_mut() -= 1;
+            if *left.get() == 0 {
+                left.remove();
+            }
+        }
+        match self.awaited_at {
+            Some(depth) => *all.awaited.entry(depth).or_default() -= 1,
+            None => all.in_turn -= 1,
         }
     }
 }
@@ -170,14 +273,8 @@ enum End {
     Lost,
 }
 
-enum State {
-    Succeeded,
-    Failed,
-    Cancelled,
-}
-
 async fn run_job(core: Arc<Core>, claimed: Claimed) {
-    let (id, attempt) = (claimed.job.id.clone(), claimed.attempt);
+    let id = claimed.job.id.clone();
     let end = match attempt_job(&core, &claimed).await {
         Ok(end) => end,
         Err(error) => failed(Failure::new(
@@ -185,31 +282,22 @@ async fn run_job(core: Arc<Core>, claimed: Claimed) {
             format!("the call could not be run: {error}"),
         )),
     };
-    let record = match end {
-        End::Ended(ended, state) => {
-            let bytes: Bytes = ended.encode_to_vec().into();
-            match state {
-                State::Succeeded => Recorded::Succeeded(bytes),
-                State::Failed => Recorded::Failed(bytes),
-                State::Cancelled => Recorded::Cancelled(bytes),
-            }
-        }
+    let (mut ended, state) = match end {
+        End::Ended(ended, state) => (ended, state),
         End::HandBack => {
             let _ = core.store.jobs().unclaim(vec![id]).await;
             return;
         }
         End::Interrupted => return give_back(&core, &claimed).await,
-        End::Lost => return,
+        End::Lost => return core.spawner.wanted.ended(&claimed.job),
     };
     // The work is done; only a store that stays broken makes it be done again.
     for pause in 1..=10 {
-        match core
-            .store
-            .jobs()
-            .finish(vec![(id.clone(), attempt, record.clone())])
-            .await
-        {
-            Ok(_) => return,
+        match core.record(&claimed, &mut ended, state).await {
+            Ok(()) => {
+                core.spawner.wanted.ended(&claimed.job);
+                return;
+            }
             Err(error) => tracing::warn!(%id, %error, "cannot record a result, trying again"),
         }
         tokio::time::sleep(STORE_PAUSE * pause).await;
@@ -269,12 +357,23 @@ async fn attempt_job(core: &Arc<Core>, claimed: &Claimed) -> Result<End, Error> 
             Err(_) => tokio::time::sleep(STORE_PAUSE).await,
         }
     };
+    // Not begun when the node stops, so it need not begin here.
+    if core.spawner.stopping.is_cancelled() {
+        core.leave(seat);
+        return Ok(End::HandBack);
+    }
     let started = core
         .store
         .jobs()
         .started(vec![(claimed.job.id.clone(), claimed.attempt)])
         .await?;
-    if started.contains(&Accepted::Stale) || running.call.cancel.is_cancelled() {
+    if started.contains(&Accepted::Stale) {
+        return Ok(End::Lost);
+    }
+    if running.call.is_interrupted() {
+        return Ok(End::Interrupted);
+    }
+    if running.call.cancel.is_cancelled() {
         return Ok(End::Lost);
     }
     // Not before it runs: what is in line must not hold much.
@@ -341,6 +440,7 @@ fn ended(running: &Running, outcome: Outcome) -> End {
         outcome: Some(convert::outcome(outcome)),
         log: kept_log(running),
         limits: Some(convert::limits(&running.call.limits)),
+        value_blob: Bytes::new(),
     };
     End::Ended(Box::new(ended), state)
 }
