@@ -12,11 +12,10 @@ pub(crate) struct LastWords(String);
 
 impl LastWords {
     pub(crate) fn hear(&mut self, text: &str) {
-        self.0.push_str(text);
+        self.0.push_str(&text[before_the_end(text)..]);
         // Seldom, so that many short writes do not each move the rest.
         if self.0.len() > 2 * KEPT_BYTES {
-            let over = self.0.ceil_char_boundary(self.0.len() - KEPT_BYTES);
-            self.0.drain(..over);
+            self.0.drain(..before_the_end(&self.0));
         }
     }
 
@@ -39,6 +38,11 @@ impl LastWords {
     }
 }
 
+/// Where what is kept of a text begins: a long write must not leave its memory here.
+fn before_the_end(text: &str) -> usize {
+    text.ceil_char_boundary(text.len().saturating_sub(KEPT_BYTES))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +59,20 @@ mod tests {
         assert_eq!(
             panic(text).as_deref(),
             Some("at src/lib.rs:4:5: left: 1\nright: 2")
+        );
+    }
+
+    #[test]
+    fn little_is_kept_of_much() {
+        let mut words = LastWords::default();
+        words.hear(&"ß\n".repeat(1 << 20));
+        for _ in 0..10_000 {
+            words.hear("some more\n");
+        }
+        assert!(
+            words.0.capacity() < 8 * KEPT_BYTES,
+            "{}",
+            words.0.capacity()
         );
     }
 

@@ -44,6 +44,15 @@ pub(crate) async fn threads<T>(work: impl Future<Output = T>) -> T {
 
 /// A node inside this process.
 pub(crate) async fn embedded<T>(work: impl Future<Output = T>) -> T {
+    with_backend(embedded_backend().await.clone(), work).await
+}
+
+/// The same node, for what the SDK has no words for.
+pub(crate) async fn client() -> Client {
+    embedded_backend().await.as_client().unwrap().clone()
+}
+
+async fn embedded_backend() -> &'static Backend {
     static BACKEND: OnceCell<Backend> = OnceCell::const_new();
     let backend = BACKEND.get_or_init(async || {
         let options = Embedded::memory().configure(|node| node.max_sandboxes = Some(SANDBOXES));
@@ -51,7 +60,7 @@ pub(crate) async fn embedded<T>(work: impl Future<Output = T>) -> T {
         deploy(backend.as_client().unwrap()).await;
         backend
     });
-    with_backend(backend.await.clone(), work).await
+    backend.await
 }
 
 /// A node over a socket.

@@ -1,9 +1,9 @@
 //! Classes: entered once, called often.
 
-use crate::backends::{block_on, on_each_backend};
+use crate::backends::{block_on, client, on_each_backend};
 use crate::sdk_classes::app::{self, Point, Shape};
 use lydian::ErrorKind;
-use lydian_client::{Client, Options, Start};
+use lydian_client::Start;
 use lydian_tests::guests;
 
 on_each_backend! {
@@ -49,7 +49,7 @@ async fn a_function_calls_a_class() -> lydian::Result<()> {
 #[test]
 fn a_class_of_a_bare_component_is_entered_and_kept() {
     block_on(async {
-        let client = Client::embedded(Options::memory()).await?;
+        let client = client().await;
         let digest = client.put(guests::SDK_CLASSES.bytes()).await?;
         let add = client.component_function(digest, "counter#add").await?;
         let first = add.invoke::<_, u64>((1u64,)).await?;

@@ -1,7 +1,7 @@
 //! What can be written with the SDK and is not there yet: a deploy says so, and by which key.
 
-use crate::backends::block_on;
-use lydian_client::{Client, Deploy, Error, Options};
+use crate::backends::{block_on, client};
+use lydian_client::{Client, Deploy, Error};
 use lydian_tests::guests;
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ async fn refusal(client: &Client, deploy: Deploy) -> Error {
 #[test]
 fn a_deploy_refuses_each_attribute_of_a_later_release_by_its_key() {
     block_on(async {
-        let client = Client::embedded(Options::memory()).await?;
+        let client = client().await;
         let whole = refusal(&client, Deploy::new("later", guests::SDK_LATER.bytes())).await;
         assert!(
             whole

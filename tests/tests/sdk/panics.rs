@@ -1,8 +1,7 @@
 //! What a panic says, wherever its function was called from.
 
-use crate::backends::block_on;
-use lydian_client::{Client, Deploy, Error, Failure, FailureKind, Options};
-use lydian_tests::guests;
+use crate::backends::{block_on, client};
+use lydian_client::{Error, Failure, FailureKind};
 
 /// Without the place, which changes with the guest.
 fn told(failure: &Failure) -> String {
@@ -24,10 +23,7 @@ fn failure<T: std::fmt::Debug>(answer: lydian_client::Result<T>) -> Failure {
 fn a_panic_is_told_in_its_own_words_wherever_it_was_called_from() {
     const TOLD: &str = "function `broken` panicked at: too large: 7";
     block_on(async {
-        let client = Client::embedded(Options::memory()).await?;
-        client
-            .deploy(Deploy::new("sdk", guests::SDK.bytes()))
-            .await?;
+        let client = client().await;
         let broken = client.function("sdk", "broken").await?;
         let called = broken.call::<_, u32>((7u32,)).await;
         assert_eq!(told(&failure(called)), TOLD);
