@@ -341,6 +341,17 @@ fn wasm_files(message: &Json) -> Vec<Artifact> {
         .collect()
 }
 
+/// Which of the two is in the file is chance.
+fn one_file(program: &str, file: &Path) -> CliError {
+    let message = format!(
+        "the library and the program `{program}` both become `{}`",
+        crate::target::short_name(file)
+    );
+    CliError::usage("one-file", message).hint(format!(
+        "call the program otherwise, in Cargo.toml: `[[bin]]` with `name = \"{program}-main\"` and `path = \"src/main.rs\"`"
+    ))
+}
+
 /// The component of the crate itself; else the only one that was built. Of a library and programs it is the library.
 fn one_component(dir: &Path, shown: &str, mut artifacts: Vec<Artifact>) -> Result<Built, CliError> {
     let own = dir.join("Cargo.toml").canonicalize().ok();
@@ -356,7 +367,13 @@ fn one_component(dir: &Path, shown: &str, mut artifacts: Vec<Artifact>) -> Resul
             file: artifact.file.clone(),
         })
     });
-    let programs = programs.collect();
+    let programs: Vec<Program> = programs.collect();
+    let library = artifacts.iter().find(|artifact| artifact.program.is_none());
+    if let Some(library) = library
+        && let Some(program) = programs.iter().find(|it| it.file == library.file)
+    {
+        return Err(one_file(&program.name, &library.file));
+    }
     if artifacts.iter().any(|artifact| artifact.program.is_none()) {
         artifacts.retain(|artifact| artifact.program.is_none());
     }
@@ -488,6 +505,16 @@ mod tests {
         assert_eq!(
             one_component(dir, "a", vec![]).unwrap_err().code,
             "no-component"
+        );
+        let program = Artifact {
+            program: Some("a".to_owned()),
+            ..artifact("a")
+        };
+        assert_eq!(
+            one_component(dir, "a", vec![artifact("a"), program])
+                .unwrap_err()
+                .message,
+            "the library and the program `a` both become `a.wasm`"
         );
         let several = one_component(dir, "a", vec![artifact("a"), artifact("b")]).unwrap_err();
         assert_eq!(several.hints, ["name one: `/t/a.wasm`, `/t/b.wasm`"]);
