@@ -109,7 +109,9 @@ impl Line {
                 tenant,
             };
             // In another line it had its turn already, or nobody waits any more: then the turn is dropped, and given back.
-            if let Some(sender) = ticket.turn.lock().take() {
+            // The lock is let go of first: a turn that nobody takes is dropped here, and may come back to this ticket.
+            let sender = ticket.turn.lock().take();
+            if let Some(sender) = sender {
                 let _ = sender.send(turn);
             }
         }
@@ -241,6 +243,32 @@ mod tests {
         drop(running);
         let next: Vec<_> = many.iter_mut().skip(2).filter_map(poll).collect();
         assert_eq!(next.len(), 2);
+    }
+
+    /// One who leaves at the moment of its turn, and waits in two lines: the turn comes back while it is given.
+    #[test]
+    fn a_turn_that_nobody_takes_goes_on() {
+        let line = Line::new(1);
+        let running = poll(&mut wait(&line, "a", 0)).unwrap();
+        let (sender, gone) = oneshot::channel();
+        let ticket = Arc::new(Ticket {
+            component: Digest::of(b"left"),
+            turn: Mutex::new(Some(sender)),
+        });
+        for tenant in ["a", "b"] {
+            line.0.lock().enqueue(tenant, ticket.clone()).unwrap();
+        }
+        let mut next = wait(&line, "c", 1);
+        assert!(poll(&mut next).is_none());
+        drop(gone);
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(running);
+            let _ = tell.send(());
+        });
+        let done = told.recv_timeout(std::time::Duration::from_secs(60));
+        done.expect("the line waits for itself");
+        assert!(poll(&mut next).is_some());
     }
 
     /// With one worker: a, and then b before the rest of a's, however long a's line.
