@@ -12,26 +12,25 @@
 //!
 //! Not here: admission, and what the caller may lower.
 
+mod ready;
+
 use crate::admission::Tenant;
-use crate::calls::log::LogRing;
 use crate::ephemeral::{Ephemerals, is_ephemeral};
 use crate::error::{Error, known_names};
-use crate::manifest::{Class, Manifest};
+use crate::manifest::Manifest;
 use crate::mounts::Mounts;
 use crate::prepare;
-use crate::warm::Terms;
 use lru::LruCache;
 use lydian_api::v1::{AppRef, Target, target};
-use lydian_engine::{Component, Directory, Engine, Function, Grants, Limits, Mount, Start};
+use lydian_engine::{Component, Engine};
 use lydian_store::{App, AppState, DEFAULT_ENVIRONMENT, Store, Version};
-use lydian_value::{Digest, FuncType, Interface};
+use lydian_value::Digest;
 use parking_lot::{Mutex, RwLock};
+pub(crate) use ready::{Live, Place, Ready, Resolved};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Weak};
-use tokio::sync::OnceCell;
+use std::sync::Arc;
 
 /// Versions that are not current, and bare components, kept ready.
 const MAX_SIDE_ENTRIES: usize = 256;
@@ -66,79 +65,6 @@ struct Entry {
 enum SideKey {
     Version(String, String, u64),
     Component(Digest),
-}
-
-/// What an app has as long as the node runs, whatever its version.
-pub(crate) struct Live {
-    /// The newest output of any of its functions.
-    pub(crate) log: Arc<LogRing>,
-    /// Calls that have not ended.
-    pub(crate) running: AtomicU64,
-}
-
-/// One version, or one bare component, with what its calls need.
-pub(crate) struct Ready {
-    pub(crate) place: Place,
-    pub(crate) digest: Digest,
-    pub(crate) manifest: Arc<Manifest>,
-    classes: Arc<[Arc<Terms>]>,
-    /// Its directories, once they were made.
-    mounts: OnceCell<Vec<Mount>>,
-    known: RwLock<Known>,
-    tenant: Tenant,
-    live: Arc<Live>,
-}
-
-/// Functions of a component that the engine keeps.
-#[derive(Default)]
-struct Known {
-    /// Weak, so that the engine can let go of it.
-    component: Weak<Component>,
-    functions: HashMap<String, Arc<Resolved>>,
-}
-
-/// Where a function was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) environment: String,
-    /// Empty for a bare component.
-    pub(crate) app: String,
-    /// 0 for a bare component.
-    pub(crate) version: u64,
-}
-
-/// A function with everything its calls have in common.
-pub(crate) struct Resolved {
-    pub(crate) place: Place,
-    pub(crate) digest: Digest,
-    pub(crate) function: Function,
-    /// What the deployment sets; the rest is the node's.
-    pub(crate) limits: Limits,
-    pub(crate) grants: Arc<Grants>,
-    /// Weak, for ended calls remember their function and must not keep its directories.
-    mounts: Vec<(String, Weak<dyn Directory>)>,
-    /// Calls that one call of it may lead to; 0: the node's default.
-    pub(crate) fan_out: u64,
-    pub(crate) tenant: Tenant,
-    pub(crate) live: Arc<Live>,
-    /// The class it is a method of.
-    pub(crate) class: Option<Arc<Terms>>,
-    manifest: Arc<Manifest>,
-    classes: Arc<[Arc<Terms>]>,
-    /// Weak, for it remembers this; gone when the version is not current any more.
-    ready: Weak<Ready>,
-    /// How the component came to be ready for whoever resolved this.
-    pub(crate) start: Start,
-}
-
-impl Resolved {
-    pub(crate) fn ty(&self) -> &FuncType {
-        self.function.ty()
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.ty().name
-    }
 }
 
 impl Resolver {
@@ -190,22 +116,7 @@ impl Resolver {
     /// # Errors
     /// [`Error::FunctionNotFound`].
     pub(crate) fn sibling(&self, of: &Resolved, name: &str) -> Result<Arc<Resolved>, Error> {
-        let ready = of.ready();
-        if let Some(known) = ready.known.read().functions.get(name) {
-            return Ok(known.clone());
-        }
-        let full_name = ready.name_of(of.function.interface(), name)?;
-        let function = of
-            .function
-            .sibling(&full_name)
-            .map_err(|error| no_function(&of.place, of.digest, error))?;
-        let resolved = Arc::new(ready.resolved(function, Start::Fresh));
-        let mut known = ready.known.write();
-        // Else nobody would ever let go of it.
-        if known.component.strong_count() > 0 {
-            known.functions.insert(name.to_owned(), resolved.clone());
-        }
-        Ok(resolved)
+        of.ready().sibling(of, name)
     }
 
     /// The version or bare component a target names, for callers that want no particular function.
@@ -426,10 +337,7 @@ impl Resolver {
                 .map(|entry| entry.ready.clone()),
         );
         for ready in ready {
-            let gone = ready.known.read().component.strong_count() == 0;
-            if gone {
-                *ready.known.write() = Known::default();
-            }
+            ready.let_go();
         }
     }
 
@@ -446,169 +354,6 @@ impl Resolver {
     }
 }
 
-impl Ready {
-    fn new(
-        place: Place,
-        digest: Digest,
-        manifest: Manifest,
-        tenant: Tenant,
-        live: Arc<Live>,
-    ) -> Arc<Self> {
-        let terms =
-            |class: &Class| Arc::new(Terms::new(place.clone(), class.clone(), live.clone()));
-        Arc::new(Self {
-            classes: manifest.classes().iter().map(terms).collect(),
-            mounts: OnceCell::new(),
-            place,
-            digest,
-            manifest: Arc::new(manifest),
-            known: RwLock::default(),
-            tenant,
-            live,
-        })
-    }
-
-    fn function(
-        self: &Arc<Self>,
-        component: &Arc<Component>,
-        name: &str,
-    ) -> Result<Arc<Resolved>, Error> {
-        {
-            let known = self.known.read();
-            if std::ptr::eq(known.component.as_ptr(), Arc::as_ptr(component))
-                && let Some(resolved) = known.functions.get(name)
-            {
-                return Ok(resolved.clone());
-            }
-        }
-        let full_name = self.name_of(component.interface(), name)?;
-        let function = component
-            .function(&full_name)
-            .map_err(|error| no_function(&self.place, self.digest, error))?;
-        let start = component.prepared().start;
-        let resolved = Arc::new(self.resolved(function, start));
-        // The handle of whoever waited for the component says so in its usage; later calls start fresh.
-        if component.prepared().start == Start::Fresh {
-            self.known.write().remember(component, name, &resolved);
-        }
-        Ok(resolved)
-    }
-
-    /// The whole name of a function that callers may call. Those of a class's life are as if they were not there.
-    fn name_of(&self, all: &Interface, name: &str) -> Result<String, Error> {
-        let found = match self.is_callable(all, name) {
-            // The common case, without a copy of the interface.
-            Some(true) => return Ok(name.to_owned()),
-            Some(false) | None => {
-                let mut functions = all.functions.clone();
-                functions.retain(|function| self.is_callable(all, &function.name) == Some(true));
-                let interface = Interface {
-                    functions,
-                    ..Interface::default()
-                };
-                interface.function(name).map(|found| found.name.clone())
-            }
-        };
-        found.map_err(|error| Error::FunctionNotFound {
-            of: described(&self.place, self.digest),
-            error,
-        })
-    }
-
-    /// Whether callers may call the function of this whole name; none when there is none.
-    fn is_callable(&self, all: &Interface, name: &str) -> Option<bool> {
-        let mut functions = all.functions.iter();
-        functions.find(|function| function.name == name)?;
-        Some(self.manifest.is_callable(name))
-    }
-
-    fn resolved(self: &Arc<Self>, function: Function, start: Start) -> Resolved {
-        let name = function.name();
-        Resolved {
-            limits: self.manifest.limits(name),
-            grants: Arc::new(self.manifest.grants(name)),
-            mounts: self.mounts.get().into_iter().flatten().map(weak).collect(),
-            fan_out: self.manifest.fan_out(name),
-            place: self.place.clone(),
-            digest: self.digest,
-            tenant: self.tenant,
-            live: self.live.clone(),
-            class: self.manifest.class_of(name).and_then(|class| {
-                let mut classes = self.classes.iter();
-                classes.find(|terms| terms.name() == class.name).cloned()
-            }),
-            manifest: self.manifest.clone(),
-            classes: self.classes.clone(),
-            ready: Arc::downgrade(self),
-            start,
-            function,
-        }
-    }
-}
-
-fn weak(mount: &Mount) -> (String, Weak<dyn Directory>) {
-    (mount.at.clone(), Arc::downgrade(&mount.directory))
-}
-
-impl Resolved {
-    /// The directories of its app, there as long as the answer is.
-    pub(crate) fn mounts(&self) -> Vec<Mount> {
-        let strong = |(at, directory): &(String, Weak<dyn Directory>)| {
-            Some(Mount {
-                at: at.clone(),
-                directory: directory.upgrade()?,
-            })
-        };
-        self.mounts.iter().filter_map(strong).collect()
-    }
-
-    /// The version it is of, made again where it is not kept.
-    fn ready(&self) -> Arc<Ready> {
-        self.ready.upgrade().unwrap_or_else(|| {
-            Arc::new(Ready {
-                place: self.place.clone(),
-                digest: self.digest,
-                manifest: self.manifest.clone(),
-                classes: self.classes.clone(),
-                mounts: OnceCell::new_with(Some(self.mounts())),
-                known: RwLock::default(),
-                tenant: self.tenant,
-                live: self.live.clone(),
-            })
-        })
-    }
-}
-
-/// As errors name it.
-fn described(place: &Place, digest: Digest) -> String {
-    match place.app.as_str() {
-        "" => format!("component `{}`", digest.short()),
-        app => format!("app `{app}`"),
-    }
-}
-
-impl Known {
-    /// Only names that a component answers to get here, so the map is bounded by its exports.
-    fn remember(&mut self, component: &Arc<Component>, name: &str, resolved: &Arc<Resolved>) {
-        if !std::ptr::eq(self.component.as_ptr(), Arc::as_ptr(component)) {
-            *self = Self {
-                component: Arc::downgrade(component),
-                functions: HashMap::new(),
-            };
-        }
-        self.functions.insert(name.to_owned(), resolved.clone());
-    }
-}
-
-impl Live {
-    fn new(log_bytes: usize) -> Self {
-        Self {
-            log: Arc::new(LogRing::new(log_bytes)),
-            running: AtomicU64::new(0),
-        }
-    }
-}
-
 /// The environment meant by a field: the default one when it is empty.
 pub(crate) fn environment(field: &str) -> &str {
     if field.is_empty() {
@@ -621,14 +366,4 @@ pub(crate) fn environment(field: &str) -> &str {
 /// Reads a digest field.
 pub(crate) fn digest_of(field: &'static str, raw: &[u8]) -> Result<Digest, Error> {
     Digest::try_from(raw).map_err(|error| Error::invalid(field, error.to_string()))
-}
-
-fn no_function(place: &Place, digest: Digest, error: lydian_engine::Error) -> Error {
-    match error {
-        lydian_engine::Error::NoFunction(error) => Error::FunctionNotFound {
-            of: described(place, digest),
-            error,
-        },
-        other => prepare::refusal(digest, other),
-    }
 }
