@@ -15,7 +15,7 @@ use lydian_api::size::MAX_MESSAGE_BYTES;
 use lydian_api::v1::calls_client::CallsClient;
 use lydian_api::v1::map_response::Part;
 use lydian_api::v1::{self, MapInputs, MapOpen, MapRequest, Target, map_request};
-use lydian_benches::{Error, median, raw, runtime, start};
+use lydian_benches::{Error, median, raw, runtime, start, wanted};
 use lydian_engine::{Engine, Invocation, Options as EngineOptions};
 use lydian_node::Options;
 use lydian_value::Digest;
@@ -33,11 +33,7 @@ const GUEST: &str = r#"(component
   (func (export "id") (param "x" u64) (result u64) (canon lift (core func $i "id"))))"#;
 
 fn main() -> Result<(), Error> {
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|arg| !arg.starts_with('-'))
-        .collect();
-    let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|arg| arg == name);
+    let wants = wanted();
     // A runtime of its own for the client, as it would be in another process.
     let (server, client) = (runtime()?, runtime()?);
     let (node, address) = server.block_on(start(Options::memory()))?;

@@ -14,7 +14,7 @@
 
 use bytes::Bytes;
 use lydian_api::v1;
-use lydian_benches::{Error, beside, median, raw, runtime, start};
+use lydian_benches::{Error, beside, median, raw, runtime, start, wanted};
 use lydian_engine::{Engine, Options as EngineOptions, SessionOptions};
 use lydian_node::{Node, Options};
 use lydian_tests::guests;
@@ -34,11 +34,7 @@ const SANDBOXES: usize = 10_000;
 const PAIRS: usize = 41;
 
 fn main() -> Result<()> {
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|arg| !arg.starts_with('-'))
-        .collect();
-    let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|arg| arg == name);
+    let wants = wanted();
     let runtime = runtime()?;
     if wants("first") {
         runtime.block_on(first())?;

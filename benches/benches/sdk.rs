@@ -15,7 +15,7 @@
     reason = "an app's functions are public, in a bench as well"
 )]
 
-use lydian_benches::{Error, beside, median, runtime, start};
+use lydian_benches::{Error, beside, median, runtime, start, wanted};
 use lydian_client::{Client, Value};
 use lydian_node::Options;
 use lydian_tests::{examples, guests};
@@ -46,11 +46,7 @@ const CALLERS: usize = 4;
 const REBUILDS: usize = 11;
 
 fn main() -> Result<()> {
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|arg| !arg.starts_with('-'))
-        .collect();
-    let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|arg| arg == name);
+    let wants = wanted();
     // A runtime of its own for the node, as it would be in another process.
     let (server, client) = (runtime()?, runtime()?);
     let (node, address) = server.block_on(start(Options::memory()))?;

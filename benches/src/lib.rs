@@ -34,6 +34,15 @@ pub async fn start(mut options: Options) -> Result<(Node, SocketAddr), Error> {
     Ok((node, address))
 }
 
+/// Whether a part was asked for by name on the command line; all are when none is named.
+pub fn wanted() -> impl Fn(&str) -> bool {
+    let named: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with('-'))
+        .collect();
+    move |name| named.is_empty() || named.iter().any(|arg| arg == name)
+}
+
 /// A program of the same build: benches lie in `release/deps`.
 pub fn beside(name: &str) -> Option<PathBuf> {
     let bench = std::env::current_exe().ok()?;

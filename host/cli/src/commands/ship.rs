@@ -34,7 +34,7 @@ pub(super) async fn manifest(
 ) -> Result<Json, CliError> {
     let said = ready.manifest.clone().unwrap_or_else(manifest::empty);
     let mut all = manifest::laid_over(settings, said);
-    let mounts = mounts(&all, ready.inside.manifest.as_ref());
+    let mounts = mounts(Some(&all), ready.inside.manifest.as_ref());
     if mounts.is_empty() {
         return Ok(all);
     }
@@ -48,24 +48,22 @@ pub(super) async fn manifest(
 
 /// The local directories among what is mounted.
 pub(super) fn directories(source: &Source, ready: &Ready) -> Vec<PathBuf> {
-    let said = ready.manifest.clone().unwrap_or_else(manifest::empty);
-    let mounts = mounts(&said, ready.inside.manifest.as_ref());
+    let mounts = mounts(ready.manifest.as_ref(), ready.inside.manifest.as_ref());
     let mounts = mounts.values().filter_map(local);
     mounts.map(|from| place(source, from)).collect()
 }
 
 /// By the path in the sandbox: what the component says of mounts, and over it what the manifest does.
-fn mounts(manifest: &Json, inside: Option<&Json>) -> Map<String, Json> {
-    let of = |manifest: &Json| {
-        let table = manifest.get(MOUNTS).and_then(Json::as_object);
+fn mounts(manifest: Option<&Json>, inside: Option<&Json>) -> Map<String, Json> {
+    let of = |manifest: Option<&Json>| {
+        let table = manifest.and_then(|manifest| manifest.get(MOUNTS)?.as_object());
         let entries = table.into_iter().flatten().map(|(key, value)| match value {
             Json::String(at) => (at.clone(), json!({ "from": key })),
             _ => (key.clone(), value.clone()),
         });
         Json::Object(entries.collect())
     };
-    let inside = inside.map_or_else(manifest::empty, of);
-    match manifest::laid_over(of(manifest), inside) {
+    match manifest::laid_over(of(manifest), of(inside)) {
         Json::Object(mounts) => mounts,
         _ => Map::new(),
     }
@@ -125,8 +123,8 @@ mod tests {
             "/raw": { "from": "raw" },
             "/etc": { "from": "etc" },
         });
-        assert_eq!(Json::Object(mounts(&file, Some(&inside))), expected);
-        assert!(mounts(&json!({ "timeout": "5s" }), None).is_empty());
+        assert_eq!(Json::Object(mounts(Some(&file), Some(&inside))), expected);
+        assert!(mounts(Some(&json!({ "timeout": "5s" })), None).is_empty());
     }
 
     #[test]
