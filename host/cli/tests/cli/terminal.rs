@@ -1,11 +1,16 @@
 //! The shell on a terminal, where lines are edited.
 
+use std::fs::File;
 use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, Stdio};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Child;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use lydian_tests::guests;
+use nix::fcntl::OFlag;
+use nix::pty;
 
 use crate::support::Cli;
 
@@ -14,50 +19,58 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 
-/// A command on a pseudo-terminal, which util-linux's `script` makes.
+/// A command on a pseudo-terminal of its own.
 struct Terminal {
     child: Child,
-    keys: ChildStdin,
+    /// Our side of the terminal.
+    keys: File,
     screen: Receiver<Vec<u8>>,
     seen: String,
 }
 
 impl Terminal {
     fn start(cli: &Cli, args: &[&str]) -> Self {
-        let mut command = cli.command(args);
-        let mut line = command.get_program().to_string_lossy().into_owned();
-        for arg in args {
-            line += &format!(" {arg}");
-        }
-        let mut script = std::process::Command::new("script");
-        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let keys = pty::posix_openpt(flags).unwrap();
+        pty::grantpt(&keys).unwrap();
+        pty::unlockpt(&keys).unwrap();
+        let path = pty::ptsname_r(&keys).unwrap();
+        let theirs = || {
+            let mut options = File::options();
+            options.read(true).write(true);
+            options.custom_flags(OFlag::O_NOCTTY.bits());
+            options.open(&path).unwrap()
+        };
+        let command = cli.command(args);
+        // util-linux's `setsid` makes stdin the controlling terminal, and then becomes the command.
+        let mut in_session = std::process::Command::new("setsid");
+        in_session.arg("--ctty").arg(command.get_program());
+        in_session.args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
-                Some(value) => script.env(name, value),
-                None => script.env_remove(name),
+                Some(value) => in_session.env(name, value),
+                None => in_session.env_remove(name),
             };
         }
-        script.current_dir(command.get_current_dir().unwrap());
-        script.env("TERM", "xterm");
-        command = script;
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        in_session.current_dir(command.get_current_dir().unwrap());
+        in_session.env("TERM", "xterm");
+        in_session.stdin(theirs()).stdout(theirs()).stderr(theirs());
+        let child = in_session.spawn().unwrap();
+        let keys = File::from(OwnedFd::from(keys));
+        let mut output = keys.try_clone().unwrap();
         let (sender, screen) = channel();
-        let mut stdout = child.stdout.take().unwrap();
         std::thread::spawn(move || {
             let mut piece = [0; 4096];
-            while let Ok(count @ 1..) = stdout.read(&mut piece) {
+            // An error when the command is gone, and its side of the terminal with it.
+            while let Ok(count @ 1..) = output.read(&mut piece) {
                 if sender.send(piece[..count].to_vec()).is_err() {
                     return;
                 }
             }
         });
         Self {
-            keys: child.stdin.take().unwrap(),
             child,
+            keys,
             screen,
             seen: String::new(),
         }
@@ -65,7 +78,6 @@ impl Terminal {
 
     fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
     }
 
     /// Waits until this is shown, after what was waited for before.
@@ -83,6 +95,17 @@ impl Terminal {
                 Err(_) => panic!("`{text}` was not shown; {:?}", self.seen),
             }
         }
+    }
+}
+
+impl Terminal {
+    /// Waits until the command is over, and shows its last screen if it failed.
+    #[track_caller]
+    fn ends_well(&mut self) {
+        let status = self.child.wait().unwrap();
+        let rest: Vec<u8> = self.screen.iter().flatten().collect();
+        self.seen += &String::from_utf8_lossy(&rest);
+        assert!(status.success(), "{status}: {:?}", self.seen);
     }
 }
 
@@ -117,7 +140,7 @@ fn lines_are_completed_remembered_and_calls_can_be_stopped() {
     shell.press(CTRL_C);
     shell.shows("spin.wasm> ");
     shell.press(CTRL_D);
-    assert!(shell.child.wait().unwrap().success());
+    shell.ends_well();
     let history = std::fs::read_to_string(cli.home().join("shell-history")).unwrap();
     assert!(history.contains("fine 3\n"), "{history}");
     // The next shell has the lines of this one.
