@@ -78,6 +78,15 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    /// Those whose keys are looked through when a key stands in the wrong one, and their attributes.
+    const WITH_KEYS: [(Self, &str); 5] = [
+        (Self::Function, "function"),
+        (Self::Class, "class"),
+        (Self::App, "app"),
+        (Self::Endpoint, "endpoint"),
+        (Self::Schedule, "schedule"),
+    ];
+
     fn keys(self) -> Vec<Key> {
         let tables: &[&[Key]] = match self {
             Self::App => &[OF_APPS, LIMITS],
@@ -132,10 +141,16 @@ fn unknown(key: &Ident, keys: &[Key]) -> Error {
         .map(|(known, _)| (strsim::damerau_levenshtein(known, &name), known))
         .filter(|(distance, known)| *distance <= 2 || known.starts_with(&name))
         .min();
-    let text = match near {
-        Some((_, known)) => format!("`{name}` is not a key here: did you mean `{known}`?"),
-        None if keys.is_empty() => format!("nothing can be set here: remove `{name}`"),
-        None => {
+    let elsewhere = Place::WITH_KEYS
+        .into_iter()
+        .find(|(place, _)| place.keys().iter().any(|(known, _)| *known == name));
+    let text = match (elsewhere, near) {
+        _ if keys.is_empty() => format!("nothing can be set here: remove `{name}`"),
+        (Some((_, attribute)), _) => {
+            format!("`{name}` is not a key here: it belongs in `#[lydian::{attribute}(…)]`")
+        }
+        (None, Some((_, known))) => format!("`{name}` is not a key here: did you mean `{known}`?"),
+        (None, None) => {
             let all: Vec<String> = keys.iter().map(|(known, _)| format!("`{known}`")).collect();
             format!("`{name}` is not a key here: there are {}", all.join(", "))
         }

@@ -49,6 +49,9 @@ mod app {
     #[lydian::schedule(cron = "0 6 * * *", period = "1h")]
     pub fn both() {}
 
+    #[lydian::function(mounts = { "./assets" = "/assets" })]
+    pub fn of_the_app() {}
+
     #[lydian::endpoint(verb = "POST")]
     pub fn endpoint() {}
 }

@@ -106,7 +106,28 @@ fn the_job_template_runs() {
     let wrong = run(&cli, &["run", "my-job::main", "many"]);
     wrong.exits(2);
     tests_of(&cli, "my-job");
+    // What the app mounts is shipped for the program's calls too.
+    let source = cli.dir.path().join("my-job/src/lib.rs");
+    let text = std::fs::read_to_string(&source).unwrap();
+    let text = text
+        .replace("::app]", "::app(mounts = { \"./more\" = \"/more\" })]")
+        .replace(".count() as u64", ".count() as u64 + super::more()")
+        + MORE;
+    std::fs::write(&source, text).unwrap();
+    cli.file("my-job/more/count.txt", "10");
+    let ran = run(&cli, &["run", "my-job::main", "1000"]);
+    ran.exits(0);
+    assert!(
+        ran.stdout.ends_with("\n248 primes below 1000\n"),
+        "{ran:#?}"
+    );
 }
+
+const MORE: &str = "
+fn more() -> u64 {
+    std::fs::read_to_string(\"/more/count.txt\").unwrap().parse().unwrap()
+}
+";
 
 #[test]
 fn what_is_there_is_not_written_over() {
