@@ -16,6 +16,7 @@ mod log;
 mod manifest;
 mod node_config;
 mod output;
+mod signals;
 mod suggest;
 mod target;
 mod units;

@@ -8,6 +8,7 @@ use super::Ctx;
 use crate::exit::Exit;
 use crate::output::error::CliError;
 use crate::output::guest::escape;
+use crate::signals::Interrupt;
 use crate::units;
 
 /// Prints a stream of logs until it ends or Ctrl-C, which is how a user ends `--follow`.
@@ -19,10 +20,12 @@ pub(super) async fn print(
     prefixed: bool,
 ) -> Result<Exit, CliError> {
     let mut at_line_start = true;
+    // Also what is pressed while a terminal takes its time with the chunk before.
+    let mut interrupt = Interrupt::listen()?;
     loop {
         let chunk = tokio::select! {
             chunk = stream.next() => chunk,
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+            () = interrupt.pressed() => return Ok(Exit::Interrupted),
         };
         let Some(chunk) = chunk else { break };
         let chunk = chunk?;

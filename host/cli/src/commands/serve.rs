@@ -25,18 +25,20 @@ use crate::manifest;
 use crate::output::error::CliError;
 use crate::output::progress::Progress;
 use crate::output::signature;
+use crate::signals::Interrupt;
 use crate::units;
 use crate::watch::{self, Change, Changes, Watch};
 
 pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let source = Source::find(&args.path)?;
+    let mut interrupt = Interrupt::listen()?;
     let mut serving = Serving::start(ctx, source, limits::manifest(&args.limits))?;
-    let Some(ready) = serving.first().await? else {
+    let Some(ready) = serving.first(&mut interrupt).await? else {
         return Ok(Exit::Interrupted);
     };
     let (client, url) = connect::listening(ctx, args.listen).await?;
     let opened = serving.open(&client, &ready, &url).await?;
-    let exit = serving.follow(&client, &opened).await;
+    let exit = serving.follow(&client, &opened, &mut interrupt).await;
     opened.close().await;
     exit
 }
@@ -78,9 +80,13 @@ impl<'a> Serving<'a> {
     }
 
     /// The first build that succeeds; none when the user gives up.
-    async fn first(&mut self) -> Result<Option<Ready>, CliError> {
+    async fn first(&mut self, interrupt: &mut Interrupt) -> Result<Option<Ready>, CliError> {
         loop {
-            let round = self.round().await?;
+            let round = tokio::select! {
+                round = self.round() => round?,
+                // The build had the same Ctrl-C.
+                () = interrupt.pressed() => return Ok(None),
+            };
             match round.built {
                 Ok(ready) => return Ok(Some(ready)),
                 // Nothing to build, or nothing to build with: a save will not help.
@@ -98,7 +104,7 @@ impl<'a> Serving<'a> {
                         return Ok(None);
                     }
                 }
-                _ = tokio::signal::ctrl_c() => return Ok(None),
+                () = interrupt.pressed() => return Ok(None),
             }
         }
     }
@@ -142,7 +148,12 @@ impl<'a> Serving<'a> {
     }
 
     /// Builds and swaps, save after save, until Ctrl-C.
-    async fn follow(&mut self, client: &Client, opened: &Opened) -> Result<Exit, CliError> {
+    async fn follow(
+        &mut self,
+        client: &Client,
+        opened: &Opened,
+        interrupt: &mut Interrupt,
+    ) -> Result<Exit, CliError> {
         let Kind::Own(app, _) = &opened.kind else {
             return Ok(Exit::Ok);
         };
@@ -160,7 +171,7 @@ impl<'a> Serving<'a> {
                         _ => continue,
                     }
                 }
-                _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
+                () = interrupt.pressed() => return Ok(Exit::Ok),
             };
             let Some(change) = change else {
                 return Err(CliError::failed(
@@ -170,7 +181,7 @@ impl<'a> Serving<'a> {
             };
             let ended = tokio::select! {
                 ended = self.swap(client, app, &change) => ended,
-                _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
+                () = interrupt.pressed() => return Ok(Exit::Ok),
             };
             match ended {
                 Err(error) if error.code == "unreachable" => return Err(error),

@@ -12,7 +12,7 @@ use lydian_client::Client;
 use lydian_node::Node;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
 
 use super::Ctx;
 use super::connect::{cannot_start, node_file};
@@ -23,6 +23,7 @@ use crate::log;
 use crate::node_config;
 use crate::output::error::CliError;
 use crate::output::tree::Tree;
+use crate::signals;
 use crate::units;
 
 /// Reached from this machine only.
@@ -97,14 +98,9 @@ struct Stop {
 
 impl Stop {
     fn new() -> Result<Self, CliError> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                CliError::failed("no-signals", format!("cannot watch for signals: {error}"))
-            })
-        };
         Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
+            interrupt: signals::listen(SignalKind::interrupt())?,
+            terminate: signals::listen(SignalKind::terminate())?,
         })
     }
 

@@ -157,7 +157,10 @@ impl Shell<'_> {
         args: Bytes,
         shown: bool,
     ) -> Result<Option<Bytes>, CliError> {
-        let callable = self.opened.function(&function.name).await?;
+        let callable = tokio::select! {
+            found = self.opened.function(&function.name) => found?,
+            () = self.interrupt.pressed() => return Err(stopped(function)),
+        };
         let setters = self.setters(&callable.info().limits);
         let callable = callable.with_limits(self.limits());
         let mut running = Running::new(self.ctx, &self.progress, &callable);
@@ -167,7 +170,7 @@ impl Shell<'_> {
             ended = running.follow(Wire(args)) => {
                 ended.map_err(|error| setters.explain(error))?;
             }
-            _ = tokio::signal::ctrl_c() => return Err(stopped(function)),
+            () = self.interrupt.pressed() => return Err(stopped(function)),
         }
         self.progress.finish();
         // The number of a stream that has ended means nothing.
@@ -193,7 +196,7 @@ impl Shell<'_> {
         self.progress.step(format!("running {}", function.name));
         let ended = tokio::select! {
             ended = session.call::<Wire, Wire>(&function.name, Wire(args)) => Some(ended),
-            _ = tokio::signal::ctrl_c() => None,
+            () = self.interrupt.pressed() => None,
         };
         self.progress.finish();
         match ended {

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::editor::{Editor, Shared};
 use crate::output::Output;
 use crate::output::error::CliError;
+use crate::signals::Interrupt;
 
 /// What was typed.
 pub(super) enum Typed {
@@ -53,13 +54,15 @@ impl Input {
         self.prompts
     }
 
-    pub(super) async fn next(&mut self) -> Typed {
+    pub(super) async fn next(&mut self, interrupt: &mut Interrupt) -> Typed {
+        // Meant for the call before, which was done by itself.
+        interrupt.was_pressed();
         if self.asks.send(()).is_err() {
             return Typed::End;
         }
         tokio::select! {
             typed = self.lines.recv() => typed.unwrap_or(Typed::End),
-            _ = tokio::signal::ctrl_c() => Typed::Abandoned,
+            () = interrupt.pressed() => Typed::Abandoned,
         }
     }
 }

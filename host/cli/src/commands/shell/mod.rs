@@ -33,6 +33,7 @@ use crate::exit::Exit;
 use crate::output::error::CliError;
 use crate::output::progress::Progress;
 use crate::output::signature;
+use crate::signals::Interrupt;
 use crate::units;
 
 pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
@@ -54,7 +55,7 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let opened = Opened::new(ctx, &code, wanted, &progress).await?;
     let description = opened.describe().await?;
     progress.finish();
-    let mut shell = Shell::new(ctx, &opened, description, progress, args.limits);
+    let mut shell = Shell::new(ctx, &opened, description, progress, args.limits)?;
     let exit = shell.serve().await;
     drop(shell);
     opened.close().await;
@@ -70,6 +71,7 @@ struct Shell<'a> {
     interface: Interface,
     progress: Arc<Progress>,
     limits: LimitArgs,
+    interrupt: Interrupt,
     values: Values,
     /// The sandbox that calls share, once there is one.
     session: Option<Session>,
@@ -90,14 +92,14 @@ impl<'a> Shell<'a> {
         description: Description,
         progress: Arc<Progress>,
         limits: LimitArgs,
-    ) -> Self {
+    ) -> Result<Self, CliError> {
         let functions = description.functions.iter();
         let functions: Vec<_> = functions.map(|function| (*function.ty).clone()).collect();
         let shares = functions.iter().any(|function| {
             let params = function.params.iter().map(|param| &param.ty);
             params.chain(&function.result).any(signature::has_resource)
         });
-        Self {
+        Ok(Self {
             ctx,
             opened,
             description,
@@ -107,10 +109,11 @@ impl<'a> Shell<'a> {
             },
             progress,
             limits,
+            interrupt: Interrupt::listen()?,
             values: Values::default(),
             session: None,
             shares,
-        }
+        })
     }
 
     /// Reads and does, until the end of the input.
@@ -125,7 +128,7 @@ impl<'a> Shell<'a> {
             if input.is_prompt() {
                 *scope.lock().unwrap_or_else(PoisonError::into_inner) = self.scope();
             }
-            let line = match input.next().await {
+            let line = match input.next(&mut self.interrupt).await {
                 Typed::Line(line) => line,
                 Typed::Abandoned => continue,
                 Typed::End => break,
