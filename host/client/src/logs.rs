@@ -24,8 +24,10 @@ pub struct LogChunk {
     pub source: LogSource,
     /// As written, control characters escaped.
     pub data: Bytes,
-    /// Something before this was dropped at the output limit.
+    /// Something is missing here: the output limit was reached, or see [`missed_bytes`](Self::missed_bytes).
     pub truncated: bool,
+    /// Bytes before this that a node no longer had for a reader who came late or fell behind.
+    pub missed_bytes: u64,
     /// When.
     pub at: SystemTime,
 }
@@ -61,6 +63,7 @@ impl From<v1::LogChunk> for LogChunk {
             function: chunk.function,
             data: chunk.data,
             truncated: chunk.truncated,
+            missed_bytes: chunk.missed_bytes,
             at: time(chunk.at_ms),
         }
     }

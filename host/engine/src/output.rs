@@ -4,8 +4,9 @@
 //! guest --write--> Meter (bytes, rate) --> Escaper (control characters) --> OutputSink
 //! ```
 //!
-//! A guest that prints faster than its rate waits, as if its terminal were slow. A guest that prints more than its limit is
-//! stopped, and its last chunk says that something is missing.
+//! A guest that prints faster than its rate waits, as if its terminal were slow. So does one
+//! whose reader has asked for time. A guest that prints more than its limit is stopped, and its last chunk says that
+//! something is missing.
 //! Always true: a chunk is valid UTF-8 and holds no control character but line feed and tab, so that it can neither move a
 //! cursor nor hide a line. Nothing is kept here but the last of stderr, for the words of a panic: who wants the output
 //! buffers it.
@@ -40,17 +41,30 @@ pub struct OutputChunk {
 
 /// Where a guest's output goes. Called on the sandbox's thread, so it must not block.
 #[derive(Clone, Default)]
-pub struct OutputSink(Option<Arc<dyn Fn(OutputChunk) + Send + Sync>>);
+pub struct OutputSink {
+    take: Option<Arc<dyn Fn(OutputChunk) + Send + Sync>>,
+    has_room: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+}
 
 impl OutputSink {
     /// Nowhere. It is still counted and limited.
     pub fn discard() -> OutputSink {
-        OutputSink(None)
+        OutputSink::default()
     }
 
     /// To `sink`, chunk by chunk, as it is printed.
     pub fn new(sink: impl Fn(OutputChunk) + Send + Sync + 'static) -> OutputSink {
-        OutputSink(Some(Arc::new(sink)))
+        OutputSink {
+            take: Some(Arc::new(sink)),
+            has_room: None,
+        }
+    }
+
+    /// The same for a reader who may be slow: before it writes, the guest waits until `has_room`, as for a slow terminal.
+    #[must_use]
+    pub fn when(mut self, has_room: impl Fn() -> bool + Send + Sync + 'static) -> OutputSink {
+        self.has_room = Some(Arc::new(has_room));
+        self
     }
 
     /// Into memory; the limits of the call bound it.
@@ -69,9 +83,13 @@ impl OutputSink {
 }
 
 impl OutputSink {
+    fn has_room(&self) -> bool {
+        self.has_room.as_ref().is_none_or(|has_room| has_room())
+    }
+
     fn send(&self, stream: OutputStream, text: String, truncated: bool) {
-        if let Some(sink) = &self.0 {
-            sink(OutputChunk {
+        if let Some(take) = &self.take {
+            take(OutputChunk {
                 stream,
                 data: text.into(),
                 truncated,
@@ -82,7 +100,7 @@ impl OutputSink {
 
 impl fmt::Debug for OutputSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() {
+        f.write_str(if self.take.is_some() {
             "OutputSink(..)"
         } else {
             "OutputSink(discard)"
@@ -101,6 +119,9 @@ impl OutputBuffer {
         (stdout.into(), stderr.into())
     }
 }
+
+/// How soon a guest looks again whether its reader has caught up.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Both outputs of one sandbox.
 pub(crate) struct Output {
@@ -158,9 +179,14 @@ impl Output {
         state.refused = false;
     }
 
-    /// How much may be written now.
+    /// How much may be written now. Asked before a write, which then takes what it was promised.
     pub(crate) fn room(&self) -> Room {
-        self.state.lock().meter.room(Instant::now())
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        match state.meter.room(now) {
+            Room::Bytes(_) if !state.sink.has_room() => Room::Later(now + LOOK_AGAIN),
+            room => room,
+        }
     }
 
     /// Writes as much of `bytes` as there is room for, and says how much; `None` at the limit.
@@ -396,6 +422,23 @@ mod tests {
                 .collect::<Vec<_>>(),
             [false, true]
         );
+    }
+
+    /// What was promised is taken: a reader that falls behind between the question and the write loses nothing.
+    #[test]
+    fn output_waits_for_its_reader() {
+        let room = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let asked = room.clone();
+        let (sink, buffer) = OutputSink::buffer();
+        let sink = sink.when(move || asked.load(std::sync::atomic::Ordering::Relaxed));
+        let output = Output::new(sink, 1 << 20, 1 << 20);
+        assert!(matches!(output.room(), Room::Bytes(_)));
+        room.store(false, std::sync::atomic::Ordering::Relaxed);
+        assert!(matches!(output.room(), Room::Later(_)));
+        assert_eq!(output.write(OutputStream::Stdout, b"abc"), Some(3));
+        assert_eq!(buffer.take().0, "abc");
+        room.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(matches!(output.room(), Room::Bytes(_)));
     }
 
     #[test]

@@ -873,13 +873,16 @@ pub struct LogChunk {
     /// as written, control characters escaped, possibly part of a line
     #[prost(bytes = "bytes", tag = "3")]
     pub data: ::prost::bytes::Bytes,
-    /// something before this was dropped at the output limit
+    /// something around this is missing: the output limit was reached, or see `missed_bytes`
     #[prost(bool, tag = "4")]
     pub truncated: bool,
     #[prost(uint64, tag = "5")]
     pub at_ms: u64,
     #[prost(string, tag = "6")]
     pub function: ::prost::alloc::string::String,
+    /// before this, not kept for a reader that came late or fell behind
+    #[prost(uint64, tag = "7")]
+    pub missed_bytes: u64,
 }
 /// Nested message and enum types in `LogChunk`.
 pub mod log_chunk {

@@ -55,16 +55,25 @@ fn json_line(chunk: &LogChunk) -> String {
         "source": source,
         "text": chunk.text(),
         "truncated": chunk.truncated,
+        "missed_bytes": chunk.missed_bytes,
     });
     format!("{line}\n")
+}
+
+/// What to say of the output before a chunk; what the node says of a limit that was reached is a chunk of its own.
+pub(super) fn missing(chunk: &LogChunk) -> Option<String> {
+    (chunk.missed_bytes > 0).then(|| {
+        let bytes = units::bytes(chunk.missed_bytes);
+        format!("{bytes} of output before this are not kept")
+    })
 }
 
 fn plain(ctx: &Ctx, chunk: &LogChunk, prefixed: bool, at_line_start: &mut bool) -> String {
     let style = ctx.output.out;
     let mut text = String::new();
-    if chunk.truncated {
+    if let Some(missing) = missing(chunk) {
         text += &style.dim(format!(
-            "{}[output dropped at the limit]\n",
+            "{}[{missing}]\n",
             if *at_line_start { "" } else { "\n" }
         ));
         *at_line_start = true;

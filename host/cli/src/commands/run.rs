@@ -11,7 +11,7 @@ use super::load::{self, Loaded};
 use super::opened::{Opened, Wanted};
 use super::program;
 use super::source::Source;
-use super::{Ctx, limits};
+use super::{Ctx, limits, logs};
 use crate::args::run::Args;
 use crate::arguments;
 use crate::exit::Exit;
@@ -234,8 +234,8 @@ fn labelled(lines: &str, stream: u32, spelling: Spelling) -> String {
 
 /// What a guest wrote, above the footer.
 pub(super) fn show_output(progress: &Progress, chunk: &LogChunk) {
-    if chunk.truncated {
-        progress.guest(Writer::System, b"[output dropped at the limit]\n");
+    if let Some(text) = logs::missing(chunk) {
+        progress.guest(Writer::System, format!("[{text}]\n").as_bytes());
     }
     let source = match chunk.source {
         LogSource::Stdout => Writer::Stdout,

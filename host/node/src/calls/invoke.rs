@@ -227,12 +227,14 @@ impl Running {
     /// Where the guest's output goes: the call's and the app's log, and `captured` when the caller wants it.
     pub(crate) fn sink(&self, captured: Option<Captured>) -> OutputSink {
         let call = self.call.clone();
+        let reader = self.call.clone();
         OutputSink::new(move |chunk| {
             if let Some(captured) = &captured {
                 captured.push(&chunk);
             }
             call.printed(chunk);
         })
+        .when(move || reader.has_room())
     }
 
     /// Records how the call ended.

@@ -206,6 +206,11 @@ impl Call {
         self.log.get()
     }
 
+    /// Whether who reads the output as it comes can take more, or nobody does.
+    pub(crate) fn has_room(&self) -> bool {
+        self.log_if_any().is_none_or(|log| log.has_room())
+    }
+
     /// Keeps what the guest printed, for the call and for its app.
     pub(crate) fn printed(&self, output: OutputChunk) {
         let source = match output.stream {

@@ -35,7 +35,7 @@ impl Core {
         let running = self.begin(Kind::Invoke, &checked, lineage);
         let (events, reader) = mpsc::channel(EVENTS_AHEAD);
         let teller = Teller {
-            log: running.call.log().follow(),
+            log: running.call.log().attach(),
             events,
         };
         if let Some(failure) = checked.refusal(&args, request.depth) {

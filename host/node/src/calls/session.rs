@@ -21,7 +21,7 @@ use lydian_api::v1::{
     SessionResult, Target,
 };
 use lydian_engine::{
-    Component, Failure, FailureKind, Grants, Outcome, Session, SessionOptions, Usage,
+    Component, Failure, FailureKind, Function, Grants, Outcome, Session, SessionOptions, Usage,
 };
 use lydian_value::FuncType;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl Core {
             session,
             component,
             manifest: ready.manifest.clone(),
-            log: running.call.log().follow(),
+            log: running.call.log().attach(),
             limits: checked.limits,
             running,
             answers,
@@ -305,7 +305,7 @@ impl Open {
             );
             return Ok(failed(Failure::new(FailureKind::Payload, text)));
         }
-        let outcome = self.session.call(function, call.args).await;
+        let outcome = self.carry_out(function, call.args).await;
         self.used.run += outcome.usage.run;
         self.used.cpu += outcome.usage.cpu;
         self.used.instantiate += outcome.usage.instantiate;
@@ -317,6 +317,27 @@ impl Open {
             .peak_memory_bytes
             .max(outcome.usage.peak_memory_bytes);
         Ok(result(call.id, outcome))
+    }
+
+    /// Calls, and sends what is printed meanwhile. A client that goes away takes the call with it.
+    async fn carry_out(&mut self, function: Function, args: bytes::Bytes) -> Outcome {
+        let mut call = std::pin::pin!(self.session.call(function, args));
+        let cancel = &self.running.call.cancel;
+        loop {
+            let chunks = tokio::select! {
+                biased;
+                outcome = &mut call => return outcome,
+                () = self.answers.closed(), if !cancel.is_cancelled() => {
+                    cancel.cancel();
+                    continue;
+                }
+                Some(chunks) = self.log.next() => chunks,
+            };
+            for chunk in chunks {
+                // When it is gone, the next round sees that.
+                let _ = self.answers.send(Ok(Said::Log(chunk).into())).await;
+            }
+        }
     }
 
     async fn drop_handle(&mut self, drop: SessionDrop) -> Said {

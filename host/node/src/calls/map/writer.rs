@@ -27,7 +27,7 @@ struct Writer {
 pub(super) fn responses(guard: Guard) -> impl Stream<Item = Result<MapResponse, Status>> + Send {
     let call = guard.map.call.id.to_string();
     let writer = Writer {
-        log: guard.map.call.log().follow(),
+        log: guard.map.call.log().attach(),
         waiting: VecDeque::from([Part::Opened(MapOpened { call })]),
         over: false,
         guard,
@@ -55,17 +55,22 @@ impl Writer {
             if let Some(status) = map.failed() {
                 return Some(Err(status));
             }
+            // Before results, of which there may be some every time: whoever prints waits for its reader.
+            let printed = self.log.ready().unwrap_or_default();
+            self.print(printed);
             match map.board.next() {
                 Next::Results(results) => {
                     // Room was made: workers that stopped for it go on.
                     if map.board.has_work() {
                         worker::hire(&map);
                     }
-                    return Some(Ok(Part::Results(MapResults { results })));
+                    self.waiting
+                        .push_back(Part::Results(MapResults { results }));
                 }
-                Next::Credit(credit) => return Some(Ok(Part::Credit(credit))),
+                Next::Credit(credit) => self.waiting.push_back(Part::Credit(credit)),
                 Next::Done(done) => self.finish(done),
-                Next::Wait => self.wait().await,
+                Next::Wait if self.waiting.is_empty() => self.wait().await,
+                Next::Wait => {}
             }
         }
     }

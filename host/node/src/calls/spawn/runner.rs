@@ -469,10 +469,12 @@ fn kept_log(running: &Running) -> Vec<v1::LogChunk> {
     });
     let first = chunks.len() - fitting.count();
     let mut kept = chunks.split_off(first);
-    if first > 0
-        && let Some(oldest) = kept.first_mut()
-    {
-        oldest.truncated = true;
+    if let Some(oldest) = kept.first_mut() {
+        let dropped = chunks
+            .iter()
+            .map(|chunk| chunk.missed_bytes + chunk.data.len() as u64);
+        oldest.missed_bytes += dropped.sum::<u64>();
+        oldest.truncated |= oldest.missed_bytes > 0;
     }
     kept
 }

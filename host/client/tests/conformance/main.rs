@@ -8,14 +8,20 @@
     reason = "helpers of tests are not seen as tests"
 )]
 
+mod output;
+#[path = "../typed/mod.rs"]
 mod typed;
 
 use futures::{StreamExt, TryStreamExt};
 use lydian_client::{
-    Call, CallFilter, CallState, ChangeKind, Client, Deploy, Digest, Error, Event, Failure,
-    FailureKind, Function, Json, Limits, LogSource, Options, Tail, Value, Wave, gather,
+    Call, CallFilter, CallState, ChangeKind, Client, Deploy, Digest, Error, Failure, FailureKind,
+    Function, Json, Limits, Options, Value, Wave, gather,
 };
 use lydian_tests::{Guest, guests};
+use output::{
+    output_arrives_while_the_function_runs, what_is_printed_arrives_whole,
+    who_leaves_a_session_ends_its_call,
+};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -95,6 +101,8 @@ both! {
     failures_tell_their_kind
     limits_are_enforced
     output_arrives_while_the_function_runs
+    what_is_printed_arrives_whole
+    who_leaves_a_session_ends_its_call
     streams_are_streams
     maps_keep_order_and_count
     maps_of_large_inputs_finish
@@ -337,35 +345,6 @@ async fn limits_are_enforced(client: Client) {
     );
 }
 
-/// Lines reach the caller as events, the app's log and the call's log.
-async fn output_arrives_while_the_function_runs(client: Client) {
-    let deploy = Deploy::new("output", guests::OUTPUT.bytes());
-    client.deploy(deploy).await.expect("deploys");
-    let print = client.function("output", "print").await.expect("found");
-    let run = print.run::<_, ()>(("to stdout".to_owned(), false)).await;
-    let mut run = run.expect("runs");
-    let (mut text, mut finished, mut call) = (String::new(), false, String::new());
-    while let Some(event) = run.next().await.expect("no error") {
-        match event {
-            Event::Started { call: id, .. } => call = id,
-            Event::Log(chunk) if chunk.source == LogSource::Stdout => text += &chunk.text(),
-            Event::Finished(done) => finished = done.result.is_ok(),
-            _ => {}
-        }
-    }
-    assert_eq!((text.trim_end(), finished), ("to stdout", true));
-    let answer = print.invoke::<_, ()>(("to stderr".to_owned(), true)).await;
-    assert_eq!(&answer.expect("works").stderr[..], b"to stderr");
-
-    let logs = client.app_logs("output", Tail::lines(10)).await;
-    let logs: Vec<_> = logs.expect("answers").try_collect().await.expect("ends");
-    let text: String = logs.iter().map(|chunk| chunk.text()).collect();
-    assert!(text.contains("to stdout"), "{text}");
-    let logs = Call::from_id(&client, call).logs(false).await;
-    let logs: Vec<_> = logs.expect("answers").try_collect().await.expect("ends");
-    assert!(logs.iter().any(|chunk| chunk.text().contains("to stdout")));
-}
-
 /// Items of `stream<T>` and the value of `future<T>`; a trap in the middle is an error at the end.
 async fn streams_are_streams(client: Client) {
     let stream_of = async |name| function(&client, guests::STREAMS, name).await;
@@ -464,12 +443,17 @@ async fn a_dropped_map_frees_its_sandboxes(client: Client) {
     assert_eq!(map.next().await.expect("a result").expect("works"), 0);
     let id = map.call().expect("it is open").to_owned();
     drop(map);
+    ended(&client, &id).await;
+}
+
+/// Waits until a call that nobody waits for any more is over.
+async fn ended(client: &Client, id: &str) {
     let began = Instant::now();
     loop {
-        let explained = Call::from_id(&client, &id).explain().await;
+        let explained = Call::from_id(client, id).explain().await;
         let info = explained.expect("is known").info;
         if info.finished_at.is_some() {
-            break;
+            return;
         }
         assert!(began.elapsed() < Duration::from_secs(120), "{info:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
