@@ -32,6 +32,7 @@ impl Interface {
     ///
     /// The full name always works; a part works while it is unambiguous: without the version
     /// (`acme:img/resize#thumbnail` for `acme:img/resize@1.0.0#thumbnail`), or without the interface (`thumbnail`).
+    /// A name may be spelled as in the source, `train_all` for `train-all`: WIT has no underscores.
     ///
     /// # Errors
     /// [`NoFunction`] lists what there is to choose from.
@@ -46,6 +47,13 @@ impl Interface {
             .collect();
         match matching[..] {
             [one] => Ok(one),
+            [] if name.contains('_') => {
+                let found = self.function(&name.replace('_', "-"));
+                found.map_err(|error| NoFunction {
+                    name: name.to_owned(),
+                    ..error
+                })
+            }
             [] => Err(NoFunction::among(name, self.functions.iter(), false)),
             _ => Err(NoFunction::among(name, matching.into_iter(), true)),
         }
@@ -146,6 +154,21 @@ mod tests {
             Ok("acme:img/resize@1.0.0#thumbnail")
         );
         assert_eq!(name("crop"), Ok("crop"), "the exact name wins");
+    }
+
+    /// Who wrote `fn train_all` asks for `train_all`.
+    #[test]
+    fn a_function_answers_to_its_name_in_the_source() {
+        let interface = interface(&["train-all", "acme:img/resize#make-small"]);
+        let name = |asked: &str| {
+            let found = interface.function(asked);
+            found.map(|function| function.name.as_str())
+        };
+        assert_eq!(name("train_all"), Ok("train-all"));
+        assert_eq!(name("make_small"), Ok("acme:img/resize#make-small"));
+        let error = name("train_al").unwrap_err();
+        assert_eq!(error.to_string(), "no function `train_al`");
+        assert_eq!(error.hints()[0], "did you mean `train-all`?");
     }
 
     /// The empty name is for components with one function.
