@@ -4,11 +4,14 @@
 //! its imports are provided, the manifest is understood and names functions that are there. A call finds all of it
 //! done.
 
+mod changes;
+
+use self::changes::{Changes, Described};
 use crate::convert;
 use crate::core::Core;
 use crate::ephemeral::is_ephemeral;
 use crate::error::Error;
-use crate::manifest::{self, Manifest, MountPoint};
+use crate::manifest::{self, Manifest};
 use crate::prepare;
 use crate::resolve::{digest_of, environment};
 use bytes::Bytes;
@@ -17,7 +20,6 @@ use lydian_engine::{Component, Grants, Limits, Start};
 use lydian_store::{App, NewVersion, Version};
 use lydian_value::{Digest, FuncType, Interface};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A component with the manifest that would be in force.
 pub(crate) struct Candidate {
@@ -205,7 +207,7 @@ impl Core {
     /// What would be different from the current version. One that cannot be read any more is different as a
     /// whole: its repair is a deploy.
     async fn changes(&self, current: Option<&App>, candidate: &Candidate) -> Vec<v1::Change> {
-        let mut changes = Changes(Vec::new());
+        let mut changes = Changes::default();
         let limits = self.limits();
         let new = Described::of(
             candidate.component.interface(),
@@ -214,9 +216,9 @@ impl Core {
         );
         let Some(current) = current else {
             changes.differ("component", "", &candidate.component.digest().short());
-            changes.functions(&Described::default(), &new);
+            changes.between(&Described::default(), &new, &limits);
             changes.mounts(&[], candidate.manifest.mounts());
-            return changes.0;
+            return changes.all();
         };
         let (before, after) = (current.current.component, candidate.component.digest());
         changes.differ("component", &before.short(), &after.short());
@@ -233,8 +235,8 @@ impl Core {
             }
             _ => Described::default(),
         };
-        changes.functions(&old, &new);
-        changes.0
+        changes.between(&old, &new, &limits);
+        changes.all()
     }
 }
 
@@ -287,160 +289,4 @@ fn grants(grants: &Grants) -> Vec<String> {
     let env = grants.env.iter().map(|(name, _)| format!("env {name}"));
     let args = (!grants.args.is_empty()).then(|| format!("args {}", grants.args.join(" ")));
     network.chain(env).chain(args).collect()
-}
-
-/// Functions with what a diff compares.
-#[derive(Default)]
-struct Described(Vec<(String, String, Limits, Grants)>);
-
-impl Described {
-    fn of(interface: &Interface, manifest: &Manifest, node: &Limits) -> Self {
-        let one = |function: &FuncType| {
-            let name = &function.name;
-            (
-                name.clone(),
-                function.signature(),
-                manifest.limits(name).or(node),
-                manifest.grants(name),
-            )
-        };
-        Self(callable(interface, manifest).map(one).collect())
-    }
-
-    fn get(&self, name: &str) -> Option<&(String, String, Limits, Grants)> {
-        self.0.iter().find(|function| function.0 == name)
-    }
-}
-
-struct Changes(Vec<v1::Change>);
-
-impl Changes {
-    /// Tells one thing by what it was and is; empty stands for not there.
-    fn differ(&mut self, what: &str, before: &str, after: &str) {
-        use v1::change::Kind;
-        let kind = match (before, after) {
-            _ if before == after => return,
-            ("", _) => Kind::Added,
-            (_, "") => Kind::Removed,
-            _ => Kind::Changed,
-        };
-        let (before, after) = (before.to_owned(), after.to_owned());
-        self.0.push(v1::Change {
-            kind: kind.into(),
-            what: what.to_owned(),
-            before,
-            after,
-        });
-    }
-
-    fn functions(&mut self, old: &Described, new: &Described) {
-        for (name, signature, ..) in &old.0 {
-            if new.get(name).is_none() {
-                self.differ(&format!("function {name}"), signature, "");
-            }
-        }
-        for (name, signature, limits, granted) in &new.0 {
-            let before = old.get(name);
-            self.differ(
-                &format!("function {name}"),
-                before.map_or("", |before| &before.1),
-                signature,
-            );
-            let Some((_, _, limits_before, granted_before)) = before else {
-                self.grants(name, &Grants::default(), granted);
-                continue;
-            };
-            for ((what, before), (_, after)) in limit_texts(limits_before)
-                .into_iter()
-                .zip(limit_texts(limits))
-            {
-                self.differ(&format!("limit {name}.{what}"), &before, &after);
-            }
-            self.grants(name, granted_before, granted);
-        }
-    }
-
-    fn mounts(&mut self, before: &[MountPoint], after: &[MountPoint]) {
-        let tree = |points: &[MountPoint], path: &str| {
-            let found = points.iter().find(|point| point.path == path);
-            found.map_or_else(String::new, |point| point.tree.short())
-        };
-        let gone = before
-            .iter()
-            .filter(|old| tree(after, &old.path).is_empty());
-        for path in gone.chain(after).map(|point| &point.path) {
-            let (old, new) = (tree(before, path), tree(after, path));
-            self.differ(&format!("mount {path}"), &old, &new);
-        }
-    }
-
-    fn grants(&mut self, function: &str, before: &Grants, after: &Grants) {
-        let hosts = |grants: &Grants| {
-            grants
-                .network
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        self.differ(
-            &format!("grant {function}.network"),
-            &hosts(before),
-            &hosts(after),
-        );
-        // Values are compared but not shown.
-        let names = |grants: &Grants| {
-            grants
-                .env
-                .iter()
-                .map(|(name, _)| name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        if before.env != after.env {
-            let (old, mut new) = (names(before), names(after));
-            if old == new {
-                new.push_str(" (other values)");
-            }
-            self.differ(&format!("grant {function}.env"), &old, &new);
-        }
-        self.differ(
-            &format!("grant {function}.args"),
-            &before.args.join(" "),
-            &after.args.join(" "),
-        );
-    }
-}
-
-/// Limits by the keys a manifest has for them.
-fn limit_texts(limits: &Limits) -> [(&'static str, String); 9] {
-    let time = |duration: Duration| {
-        if duration.is_zero() {
-            String::new()
-        } else {
-            format!("{duration:?}")
-        }
-    };
-    [
-        ("timeout", time(limits.timeout)),
-        ("cpu", time(limits.cpu)),
-        ("memory", size(limits.memory_bytes)),
-        ("payload", size(limits.payload_bytes)),
-        ("host-call-bytes", size(limits.host_call_bytes)),
-        ("output", size(limits.output_bytes)),
-        ("output-rate", size(limits.output_bytes_per_second)),
-        ("handles", limits.handles.to_string()),
-        ("open-files", limits.open_files.to_string()),
-    ]
-}
-
-/// The largest binary unit that divides it.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0 => "0".into(),
-        bytes if bytes % (1 << 30) == 0 => format!("{}GiB", bytes >> 30),
-        bytes if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
-        bytes if bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),
-        bytes => format!("{bytes}B"),
-    }
 }

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::future::join_all;
-use lydian_client::{CallFilter, CallState, Error, FailureKind, Function, Input, Start, Tail};
+use lydian_client::{
+    CallFilter, CallState, Deploy, Error, FailureKind, Function, Input, Start, Tail,
+};
 use lydian_tests::guests::MODEL;
 use serde_json::{Value, json};
 
@@ -359,6 +361,49 @@ async fn classes_that_cannot_be_are_refused() {
         let told = refused(manifest).await;
         assert!(told.contains(says), "{told}");
     }
+}
+
+/// What is kept, and for how long, is part of what a plan shows: of a new class only what is not the default.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_tells_what_changes_of_a_class() {
+    let node = TestNode::start().await;
+    let plan = async |more: Value| {
+        let manifest = class(more);
+        let deploy = Deploy::new("app", MODEL.bytes()).manifest(&manifest);
+        let planned = node.client.plan(deploy).await.unwrap();
+        let settings = |what: &str| what.starts_with("class ") || what.starts_with("limit ");
+        let changes = planned.changes.into_iter();
+        let changes = changes.filter(|change| settings(&change.what));
+        let told = changes.map(|change| (change.what, change.before, change.after));
+        told.collect::<Vec<_>>()
+    };
+    let change = |what: &str, before: &str, after: &str| {
+        (what.to_owned(), before.to_owned(), after.to_owned())
+    };
+    let first = json!({ "max-calls": 3, "timeout": "9s" });
+    let planned = plan(first.clone()).await;
+    assert!(
+        planned.contains(&change("class model.max-calls", "", "3")),
+        "{planned:?}"
+    );
+    assert!(
+        planned.contains(&change("limit model#count.timeout", "", "9s")),
+        "{planned:?}"
+    );
+    assert!(
+        !planned.iter().any(|(what, ..)| what.contains("max-idle")),
+        "{planned:?}"
+    );
+
+    node.deploy("app", MODEL, class(first)).await;
+    let planned = plan(json!({ "max-idle": "5s", "timeout": "9s" })).await;
+    assert_eq!(
+        planned,
+        [
+            change("class model.max-idle", "60s", "5s"),
+            change("class model.max-calls", "3", "1000"),
+        ]
+    );
 }
 
 /// Any component can have a class, whatever made it.

@@ -22,9 +22,9 @@ pub(crate) const ENTER: &str = "lydian-enter";
 pub(crate) const EXIT: &str = "lydian-exit";
 
 /// Long enough for the next call of someone at work, short enough that a memory of weights does not stay for nobody.
-const DEFAULT_MAX_IDLE: Duration = Duration::from_secs(60);
+pub(crate) const DEFAULT_MAX_IDLE: Duration = Duration::from_secs(60);
 /// What leaks a little in each call must not leak for ever.
-const DEFAULT_MAX_CALLS: u64 = 1_000;
+pub(crate) const DEFAULT_MAX_CALLS: u64 = 1_000;
 
 /// What a manifest says of a class.
 #[derive(Debug, Clone, PartialEq, Eq)]

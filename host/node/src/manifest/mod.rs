@@ -38,7 +38,7 @@ pub(crate) mod section;
 mod units;
 
 use crate::error::Error;
-pub(crate) use classes::Class;
+pub(crate) use classes::{Class, DEFAULT_MAX_CALLS, DEFAULT_MAX_IDLE};
 use lydian_api::size::MAX_PAYLOAD_BYTES;
 use lydian_api::v1;
 use lydian_engine::{Grants, HostPort, Limits};
