@@ -11,6 +11,7 @@ mod load;
 mod logs;
 mod map;
 pub(crate) mod new;
+mod nodes;
 mod opened;
 mod program;
 mod run;

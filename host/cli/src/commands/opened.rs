@@ -234,7 +234,11 @@ impl Opened {
     /// Exit 2: the target names an app that is deployed, or the node ends with this command.
     pub(super) async fn detach(&mut self, ctx: &Ctx) -> Result<String, CliError> {
         if ctx.own_node.get().is_some() {
-            let message = "no node is running that the app could stay on";
+            let message = if connect::asks_embedded(ctx) {
+                "`embedded` asks for a node that ends with this command, so the app cannot stay"
+            } else {
+                "no node is running that the app could stay on"
+            };
             return Err(CliError::usage("no-node", message)
                 .hint("start one with `lydian up`, or name one with `--url`"));
         }
