@@ -71,6 +71,23 @@ fn typos_are_met() {
     );
 }
 
+/// In a short name a slip is a large part.
+#[test]
+fn typos_in_short_names_are_met() {
+    let cli = Cli::new();
+    for (typed, meant) in [
+        (&["rn", "x.wasm"][..], "run"),
+        (&["mpa"], "map"),
+        (&["calls", "gt", "x"], "get"),
+        (&["app", "wti"], "wit"),
+    ] {
+        let ran = cli.run(typed);
+        ran.exits(2);
+        let hint = format!("hint: a similar subcommand exists: `{meant}`\n");
+        assert!(ran.stderr.contains(&hint), "{}", ran.stderr);
+    }
+}
+
 #[test]
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
