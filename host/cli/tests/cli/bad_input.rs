@@ -124,6 +124,23 @@ fn an_argument_of_no_parameter() {
     );
 }
 
+/// Behind the target an option of lydian's that is mistyped looks like a parameter.
+#[test]
+fn a_mistyped_option_behind_the_target() {
+    let cli = Cli::new();
+    cli.file("math.wasm", guests::MATH.bytes());
+    for (typed, meant) in [
+        (&["--timout", "3s"][..], "--timeout"),
+        (&["--tiemout", "3s"], "--timeout"),
+        (&["--jsn"], "--json"),
+    ] {
+        let ran = cli.run(&[&["run", "math.wasm::square", "4"], typed].concat());
+        ran.exits(2);
+        let hint = format!("hint: did you mean `{meant}`?\n");
+        assert!(ran.stderr.contains(&hint), "{}", ran.stderr);
+    }
+}
+
 #[test]
 fn a_node_that_does_not_answer() {
     // Port 9 is the discard service, which nobody runs.
@@ -225,6 +242,28 @@ fn a_function_that_is_not_there_or_not_named() {
     ran.exits(2);
     assert!(
         ran.stderr.contains("hint: cube: func(x: u64) -> u64"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// Whoever sees only some of the functions looks in vain for the others.
+#[test]
+fn all_functions_are_listed_or_counted() {
+    let cli = Cli::new();
+    cli.file("some.wasm", lydian_tests::generate::many_exports(23));
+    cli.file("many.wasm", lydian_tests::generate::many_exports(50));
+    let listed = |ran: &crate::support::Ran| ran.stderr.matches(": func(").count();
+    for (target, code) in [("some.wasm", 2), ("some.wasm::nothing-like-it", 3)] {
+        let ran = cli.run(&["run", target]);
+        ran.exits(code);
+        assert_eq!(listed(&ran), 23, "{}", ran.stderr);
+    }
+    let ran = cli.run(&["run", "many.wasm"]);
+    assert_eq!(listed(&ran), 40, "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .ends_with("hint: and 10 more: `lydian app describe many.wasm` lists them\n"),
         "{}",
         ran.stderr
     );
