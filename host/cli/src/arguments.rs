@@ -4,7 +4,7 @@
 //! that are not named, in order. A bare `--flag` sets a bool. Texts are WAVE; what they mean is
 //! [`lydian_value`]'s.
 
-use lydian_value::{FuncType, Limits, Param, Type, Value};
+use lydian_value::{ErrorKind, FuncType, Limits, Param, Type, Value};
 
 use crate::args::Tail;
 use crate::output::error::CliError;
@@ -47,6 +47,11 @@ pub(crate) fn wrong_argument(function: &FuncType, error: &lydian_value::Error) -
         format!("wrong argument for `{}`: {error}", function.name),
     );
     refused.hints = error.hints();
+    if matches!(error.kind(), ErrorKind::TooManyBytes { .. }) {
+        refused
+            .hints
+            .push("raise `payload`, or send less".to_owned());
+    }
     let signature = signature(function);
     if !refused
         .hints

@@ -36,7 +36,7 @@ impl Loaded {
 
     /// Who decides the limits of a call with these options.
     pub(super) fn setters(&self, args: &LimitArgs) -> Setters {
-        Setters::new(args, &self.function.info().limits, self.opened.is_bare())
+        Setters::new(args, &self.function.info().limits, self.opened.limits_are())
     }
 
     /// Refuses a function with resources: they live as long as a session, which is longer than one call.

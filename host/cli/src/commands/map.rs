@@ -53,7 +53,12 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let setters = loaded.setters(&args.limits);
     let function = loaded.function.with_limits(limits::of(&args.limits));
     let ty = function.ty();
-    let (feed, inputs) = Feed::start(source, Arc::clone(&ty), args.wave)?;
+    let reading = Reading {
+        ty: Arc::clone(&ty),
+        wave_only: args.wave,
+        payload: limits::payload(&function.info().limits),
+    };
+    let (feed, inputs) = Feed::start(source, reading)?;
     let mut map = function
         .map_stream::<Wire, Wire, _>(inputs)
         .max_parallel(args.max_parallel.unwrap_or(0));
@@ -128,7 +133,7 @@ impl Drive<'_> {
         // A line that cannot be read ended the inputs, so it is the reason, whatever else happened.
         if let Some(error) = self.feed.take_error() {
             self.summarize("stopped after");
-            return Err(error);
+            return Err(self.setters.explain(error));
         }
         if let Err(error) = ended {
             self.summarize("stopped after");
@@ -152,9 +157,13 @@ impl Drive<'_> {
         let mut text = String::new();
         let mut ended = Ok(());
         for result in chunk {
-            let line = result
-                .map_err(|error| self.setters.error(error))
-                .and_then(|(index, result)| self.sink.line(index, item(result)));
+            let line =
+                result
+                    .map_err(|error| self.setters.error(error))
+                    .and_then(|(index, result)| {
+                        let result = item(result).map_err(|failure| self.setters.failure(failure));
+                        self.sink.line(index, result)
+                    });
             match line {
                 Ok(line) => text += &line,
                 Err(error) => {
@@ -330,6 +339,14 @@ impl Source {
     }
 }
 
+/// How lines are read.
+struct Reading {
+    ty: Arc<FuncType>,
+    wave_only: bool,
+    /// On the arguments of one call.
+    payload: Limits,
+}
+
 /// The reading thread, seen from outside.
 struct Feed {
     shared: Arc<Shared>,
@@ -347,8 +364,7 @@ struct Shared {
 impl Feed {
     fn start(
         source: Source,
-        ty: Arc<FuncType>,
-        wave_only: bool,
+        reading: Reading,
     ) -> Result<(Self, impl Stream<Item = Wire> + Send), CliError> {
         let shared = Arc::new(Shared::default());
         let feed = Self {
@@ -357,7 +373,7 @@ impl Feed {
         };
         let (sender, receiver) = mpsc::channel(AHEAD);
         let work = move || {
-            if let Err(error) = read(source, &ty, wave_only, &shared, &sender) {
+            if let Err(error) = read(source, &reading, &shared, &sender) {
                 *shared.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
             shared.ended.store(true, Ordering::Release);
@@ -400,12 +416,12 @@ impl Feed {
 /// Reads and encodes until the end, an error, or a client that wants no more.
 fn read(
     source: Source,
-    ty: &FuncType,
-    wave_only: bool,
+    reading: &Reading,
     shared: &Shared,
     sender: &mpsc::Sender<Vec<Wire>>,
 ) -> Result<(), CliError> {
-    let lines = Lines::new(ty, wave_only);
+    let ty = &reading.ty;
+    let lines = Lines::new(ty, reading.wave_only).within(reading.payload);
     let mut reader = BufReader::with_capacity(1 << 16, source.reader);
     let mut line = Vec::new();
     let mut number = 0u64;
@@ -526,7 +542,12 @@ mod tests {
         let ty = FuncType::new("square", [("x", Type::U64)], Some(Type::U64));
         let shared = Arc::new(Shared::default());
         let (sender, mut receiver) = mpsc::channel(16);
-        let error = read(source, &ty, false, &shared, &sender).err();
+        let reading = Reading {
+            ty: Arc::new(ty),
+            wave_only: false,
+            payload: Limits::default(),
+        };
+        let error = read(source, &reading, &shared, &sender).err();
         drop(sender);
         let mut batches = Vec::new();
         while let Ok(batch) = receiver.try_recv() {

@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 
 use super::Ctx;
 use super::connect::{self, Place, Work};
+use super::limits::Whose;
 use super::load::{self, named};
 use super::ship;
 use super::source::{Ready, Source};
@@ -163,9 +164,13 @@ impl Opened {
         })
     }
 
-    /// Nobody deployed it: its limits are the caller's.
-    pub(super) fn is_bare(&self) -> bool {
-        matches!(self.kind, Kind::Bare(_))
+    /// Whose the limits of its functions are.
+    pub(super) fn limits_are(&self) -> Whose {
+        match self.kind {
+            Kind::App { .. } => Whose::Deployments,
+            Kind::Own(..) => Whose::Own,
+            Kind::Bare(_) => Whose::Callers,
+        }
     }
 
     /// The name of the app; none for a bare component.

@@ -33,12 +33,15 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     if matches!(loaded.opened.kind, Kind::Own(..)) {
         return Err(goes_first(&loaded.opened.shown));
     }
-    let encoded = encode_args(ctx, &loaded.function, &args.args)?;
+    let setters = loaded.setters(&args.limits);
+    let encoded = encode_args(ctx, &loaded.function, &args.args);
+    let encoded = encoded.map_err(|error| setters.explain(error))?;
     let mut function = loaded.function.with_limits(limits::of(&args.limits));
     if let Some(key) = args.idempotency_key {
         function = function.with_idempotency_key(key);
     }
-    let call = function.spawn(Wire(encoded)).await?;
+    let call = function.spawn(Wire(encoded)).await;
+    let call = call.map_err(|error| setters.error(error))?;
     let here = ctx.own_node.get();
     show(ctx, &progress, &call, &loaded.shown, here.is_some())?;
     match here {

@@ -10,6 +10,7 @@
 mod bad_input;
 mod catalog;
 mod full_disk;
+mod hints;
 mod limits;
 mod map;
 mod mounts;
