@@ -38,6 +38,8 @@ const BATCH: usize = 512;
 const AHEAD: usize = 4;
 /// Results written at once when they are there already.
 const WRITTEN: usize = 1024;
+/// What some editors begin a text with; it is none of it.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// The longest line; the wire encoding is bounded by the same.
 const MAX_LINE_BYTES: u64 = 64 << 20;
 
@@ -441,7 +443,11 @@ fn read(
         number += 1;
         if read > 0 {
             shared.bytes.fetch_add(read as u64, Ordering::Relaxed);
-            let parsed = parse(&lines, &line, ty);
+            let text = match number {
+                1 => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line),
+                _ => &line,
+            };
+            let parsed = parse(&lines, text, ty);
             let bytes = match parsed {
                 Ok(bytes) => bytes,
                 Err(mut error) => {
@@ -562,6 +568,16 @@ mod tests {
         assert!(error.is_none());
         assert_eq!(batches.concat().len(), 3);
         assert_eq!(shared.inputs.load(Ordering::Relaxed), 3);
+    }
+
+    /// Editors put it there unseen, and it says nothing.
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        let (batches, error, _) = lines_of("\u{feff}1\n2\n");
+        assert!(error.is_none());
+        assert_eq!(batches.concat().len(), 2);
+        let (_, error, _) = lines_of("1\n\u{feff}2\n");
+        assert!(error.is_some());
     }
 
     /// The inputs before a broken line were meant; the line is named as an editor counts.
