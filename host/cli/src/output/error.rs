@@ -57,7 +57,7 @@ impl CliError {
     pub(crate) fn read(path: &Path, error: &io::Error) -> Self {
         let shown = path.display();
         match error.kind() {
-            io::ErrorKind::NotFound => {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 Self::not_found("file-not-found", format!("no file `{shown}`"))
             }
             io::ErrorKind::PermissionDenied => Self::not_found(
