@@ -27,6 +27,7 @@ use std::sync::OnceLock;
 use lydian_node::Node;
 
 use crate::args::{Command, Global, Parsed, Tail};
+use crate::env;
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::output::error::CliError;
@@ -59,7 +60,8 @@ impl OwnNode {
 }
 
 /// Carries out one parsed command line.
-pub(crate) fn dispatch(parsed: Parsed, output: Output) -> Result<Exit, CliError> {
+pub(crate) fn dispatch(mut parsed: Parsed, output: Output) -> Result<Exit, CliError> {
+    env::check(&mut parsed.cli.global)?;
     let ctx = Ctx {
         output,
         global: parsed.cli.global,

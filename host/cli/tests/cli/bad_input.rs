@@ -75,6 +75,26 @@ fn a_component_that_was_cut_off() {
     cli.run(&["run", "shorter.wasm"]).exits(2);
 }
 
+/// A device has no end, and nothing beside it that says anything about it.
+#[test]
+fn a_file_that_is_named_like_a_directory() {
+    let cli = Cli::new();
+    cli.file("math", b"hello");
+    for (path, what) in [
+        ("/dev/null", "empty"),
+        ("/dev/zero", "not WebAssembly"),
+        ("./math", "not WebAssembly"),
+    ] {
+        for command in ["run", "deploy"] {
+            let ran = cli.run(&[command, path]);
+            ran.exits(2);
+            let error = format!("error: `{path}` is {what}, not a component\n");
+            assert!(ran.stderr.starts_with(&error), "{}", ran.stderr);
+        }
+    }
+    cli.run(&["run", "math/x.wasm"]).exits(3);
+}
+
 #[test]
 fn an_import_that_nobody_provides() {
     let ran = Cli::new().run(&["run", guests::MISSING_IMPORT.path]);
@@ -194,6 +214,56 @@ fn limits_that_are_none() {
         2,
         "error: invalid value `0` for `--timeout <DURATION>`: `0` is too short; the least is 1ms\n",
     );
+}
+
+/// `-5s` looks like an option, and `-- -5s` would be no help.
+#[test]
+fn negative_limits_are_told_so() {
+    for (option, value, what) in [
+        ("--timeout", "-5s", "a duration"),
+        ("--memory", "-1MiB", "a size"),
+        ("--handles", "-1", "a count"),
+    ] {
+        for args in [
+            ["run", "x.wasm", option, value],
+            ["run", option, value, "x.wasm"],
+        ] {
+            let ran = Cli::new().run(&args);
+            ran.exits(2);
+            let told = format!("`{value}` is negative, which {what} cannot be\n");
+            assert!(ran.stderr.contains(&told), "{}", ran.stderr);
+        }
+    }
+}
+
+/// No app is found in an environment that cannot be, which would look like none were deployed.
+#[test]
+fn an_environment_that_cannot_be() {
+    let cli = Cli::with_own_home();
+    let in_variable = |name: &str, args: &[&str]| {
+        let mut command = cli.command(args);
+        cli.ran(command.env("LYDIAN_ENV", name).output().unwrap())
+    };
+    let hint = "hint: use 1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit\n";
+    let said = "which no environment can be called";
+    in_variable("b d", &["app", "list"]).is(
+        2,
+        "",
+        &format!("error: `LYDIAN_ENV` is `b d`, {said}\n{hint}"),
+    );
+    cli.run(&["app", "list", "--env", "-x"]).exits(2);
+    cli.run(&["app", "list", "--env=-x"]).is(
+        2,
+        "",
+        &format!("error: `--env` is `-x`, {said}\n{hint}"),
+    );
+    // Empty is not set; and what is let through here, a deploy takes.
+    in_variable("", &["app", "list"]).exits(0);
+    cli.file("math.wasm", guests::MATH.bytes());
+    for name in ["a".repeat(64).as_str(), "0.a-b_C"] {
+        in_variable(name, &["deploy", "math.wasm"]).exits(0);
+    }
+    in_variable(&"a".repeat(65), &["deploy", "math.wasm"]).exits(2);
 }
 
 /// Machines read errors too.
