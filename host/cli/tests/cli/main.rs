@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod catalog;
+mod cut_short;
 mod full_disk;
 mod hints;
 mod limits;
