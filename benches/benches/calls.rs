@@ -5,9 +5,10 @@
 //! | `Calls.Invoke` of a no-op, fresh sandbox each | an empty tonic unary call (the health service's) |
 //! | the same with 10,000 apps deployed | with 10 |
 //! | `Calls.Map` of 100,000 trivial inputs | the engine's own rate, all processors, no network |
+//! | memory of client and node during a map of a million inputs | during one of ten thousand |
 //!
 //! Covered: client, network, node, sandbox. Not covered: compiling, deploying.
-//! `cargo xtask bench calls [invoke|apps|map]`
+//! `cargo xtask bench calls [invoke|apps|map|memory]`
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -15,7 +16,8 @@ use lydian_api::size::MAX_MESSAGE_BYTES;
 use lydian_api::v1::calls_client::CallsClient;
 use lydian_api::v1::map_response::Part;
 use lydian_api::v1::{self, MapInputs, MapOpen, MapRequest, Target, map_request};
-use lydian_benches::{Error, median, raw, runtime, start, wanted};
+use lydian_benches::{Error, median, raw, resident, runtime, start, wanted};
+use lydian_client::{Client, Function};
 use lydian_engine::{Engine, Invocation, Options as EngineOptions};
 use lydian_node::Options;
 use lydian_value::Digest;
@@ -26,6 +28,10 @@ use tonic::transport::Channel;
 
 const CALLS: usize = 20_000;
 const INPUTS: u64 = 100_000;
+/// Sizes of maps whose memory is compared.
+const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
+/// A machine too slow for a size does without it.
+const TIME_FOR_ONE: Duration = Duration::from_secs(120);
 const GUEST: &str = r#"(component
   (core module $m (func (export "noop")) (func (export "id") (param i64) (result i64) (local.get 0)))
   (core instance $i (instantiate $m))
@@ -47,6 +53,10 @@ fn main() -> Result<(), Error> {
             "invoke: empty unary p50 {empty:?}, no-op call p50 {call:?}, {:.2} x",
             ratio(call, empty)
         );
+    }
+    // Before parts that leave memory behind.
+    if wants("memory") {
+        client.block_on(memory(address))?;
     }
     if wants("map") {
         let engine = engine_rate(digest)?;
@@ -220,6 +230,49 @@ async fn map(channel: Channel) -> Result<f64, Error> {
         return Err(format!("{results} results").into());
     }
     Ok(INPUTS as f64 / since.elapsed().as_secs_f64())
+}
+
+/// What this process, which is node and client, has in memory at the peak of each map.
+async fn memory(address: SocketAddr) -> Result<(), Error> {
+    let client = Client::connect(&format!("http://{address}")).await?;
+    let function = client.function("app-0", "id").await?;
+    // Its pools, buffers and connections belong to all maps.
+    largest(&function, SIZES[0]).await?;
+    let mut rate = f64::INFINITY;
+    for inputs in SIZES {
+        if inputs as f64 / rate > TIME_FOR_ONE.as_secs_f64() {
+            println!("memory: {inputs} inputs left out, they would take over {TIME_FOR_ONE:?}");
+            continue;
+        }
+        let since = Instant::now();
+        let peak = largest(&function, inputs).await?;
+        rate = inputs as f64 / since.elapsed().as_secs_f64();
+        println!(
+            "memory: {inputs} inputs, {:.1} MiB at most, {rate:.0}/s",
+            peak as f64 / f64::from(1 << 20)
+        );
+    }
+    Ok(())
+}
+
+/// The most memory this process is seen to have during one map.
+async fn largest(function: &Function, inputs: u64) -> Result<u64, Error> {
+    /// Results between two looks.
+    const EVERY: u64 = 1_000;
+    let all = futures::stream::iter((0..inputs).map(|n| (n,)));
+    let mut results = function.map_stream::<_, u64, _>(all);
+    let (mut seen, mut largest) = (0, 0);
+    while let Some(result) = results.next().await {
+        result?;
+        seen += 1;
+        if seen % EVERY == 0 {
+            largest = largest.max(resident("self")?);
+        }
+    }
+    if seen != inputs {
+        return Err(format!("{seen} results").into());
+    }
+    Ok(largest)
 }
 
 fn ratio(one: Duration, other: Duration) -> f64 {

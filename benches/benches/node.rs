@@ -14,7 +14,7 @@
 
 use bytes::Bytes;
 use lydian_api::v1;
-use lydian_benches::{Error, beside, median, raw, runtime, start, wanted};
+use lydian_benches::{Error, beside, median, raw, resident, runtime, start, wanted};
 use lydian_engine::{Engine, Options as EngineOptions, SessionOptions};
 use lydian_node::{Node, Options};
 use lydian_tests::guests;
@@ -303,15 +303,4 @@ fn wasmtime() -> Option<PathBuf> {
     std::env::split_paths(&path)
         .map(|directory| directory.join("wasmtime"))
         .find(|program| program.is_file())
-}
-
-/// Bytes of a process in memory.
-fn resident(process: &str) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .ok_or("no VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
-    Ok(kib * 1024)
 }

@@ -4,7 +4,7 @@
 //! that are not named, in order. A bare `--flag` sets a bool. Texts are WAVE; what they mean is
 //! [`lydian_value`]'s.
 
-use lydian_value::{FuncType, Limits, Param, Type, Value};
+use lydian_value::{ErrorKind, FuncType, Limits, Param, Type, Value};
 
 use crate::args::Tail;
 use crate::output::error::CliError;
@@ -28,7 +28,7 @@ pub(crate) fn bind(
     tail: &Tail,
 ) -> Result<Vec<Value>, CliError> {
     refuse_ambiguous(function, tail)?;
-    let texts = sort(function, tokens)?;
+    let texts = sort(function, tokens, &tail.options)?;
     let bounds = Limits::default();
     let wrong = |error: lydian_value::Error| wrong_argument(function, &error);
     if texts.named.is_empty() {
@@ -47,6 +47,11 @@ pub(crate) fn wrong_argument(function: &FuncType, error: &lydian_value::Error) -
         format!("wrong argument for `{}`: {error}", function.name),
     );
     refused.hints = error.hints();
+    if matches!(error.kind(), ErrorKind::TooManyBytes { .. }) {
+        refused
+            .hints
+            .push("raise `payload`, or send less".to_owned());
+    }
     let signature = signature(function);
     if !refused
         .hints
@@ -84,7 +89,7 @@ fn refuse_ambiguous(function: &FuncType, tail: &Tail) -> Result<(), CliError> {
     }
 }
 
-fn sort(function: &FuncType, tokens: &[String]) -> Result<Texts, CliError> {
+fn sort(function: &FuncType, tokens: &[String], options: &[String]) -> Result<Texts, CliError> {
     let mut texts = Texts::default();
     let mut tokens = tokens.iter().peekable();
     while let Some(token) = tokens.next() {
@@ -98,7 +103,7 @@ fn sort(function: &FuncType, tokens: &[String]) -> Result<Texts, CliError> {
         let (name, given) = option
             .split_once('=')
             .map_or((option, None), |(name, text)| (name, Some(text.to_owned())));
-        let param = find(function, name).ok_or_else(|| unknown(function, name))?;
+        let param = find(function, name).ok_or_else(|| unknown(function, name, options))?;
         let text = match given {
             Some(text) => text,
             None if param.ty == Type::Bool && !tokens.peek().is_some_and(|next| is_bool(next)) => {
@@ -138,12 +143,14 @@ fn find<'a>(function: &'a FuncType, name: &str) -> Option<&'a Param> {
     function.params.iter().find(|param| param.name == kebab)
 }
 
-fn unknown(function: &FuncType, name: &str) -> CliError {
+/// A name of no parameter; `options` are those of the command, one of which may have been meant.
+fn unknown(function: &FuncType, name: &str, options: &[String]) -> CliError {
     let error = CliError::usage(
         "unknown-name",
         format!("no parameter `{name}` in `{}`", signature(function)),
     );
-    let names = function.params.iter().map(|param| param.name.as_str());
+    let params = function.params.iter().map(|param| param.name.as_str());
+    let names = params.chain(options.iter().map(String::as_str));
     match crate::suggest::nearest(name, names) {
         Some(near) => error.hint(format!("did you mean `--{near}`?")),
         None => error.hint("`lydian run --help` lists the options of lydian"),
@@ -228,6 +235,23 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_mistyped_option_of_lydian_is_met() {
+        let tail = Tail {
+            options: vec!["timeout".to_owned(), "json".to_owned()],
+            ..Tail::default()
+        };
+        for (typed, meant) in [
+            ("--timout", "--timeout"),
+            ("--tiemout", "--timeout"),
+            ("--jsn", "--json"),
+            ("--dept", "--depth"),
+        ] {
+            let error = bind(&train(), &[typed.to_owned()], &tail).unwrap_err();
+            assert_eq!(error.hints, [format!("did you mean `{meant}`?")]);
+        }
+    }
+
     /// `--timeout` taken for lydian's although the function has a parameter of that name would change
     /// what runs without a word.
     #[test]
@@ -235,7 +259,7 @@ mod tests {
         let function = FuncType::new("wait", [("timeout", Type::String)], None);
         let tail = Tail {
             taken: vec!["timeout".to_owned()],
-            wants_help: false,
+            ..Tail::default()
         };
         let error = bind(&function, &[], &tail).unwrap_err();
         assert_eq!(error.code, "ambiguous-option");

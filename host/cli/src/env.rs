@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use crate::args::Global;
 use crate::output::error::CliError;
 
 /// One variable: its name and what it is for.
@@ -66,6 +67,41 @@ pub(crate) fn read(variable: &Variable) -> Option<String> {
     std::env::var(variable.name)
         .ok()
         .filter(|value| !value.is_empty())
+}
+
+/// Takes back what clap read from an empty variable.
+fn unset_if_empty(value: &mut Option<String>, variable: &Variable) {
+    let empty = || std::env::var_os(variable.name).is_some_and(|value| value.is_empty());
+    if value.as_deref() == Some("") && empty() {
+        *value = None;
+    }
+}
+
+/// Makes sure that what stands for every command can be used.
+///
+/// # Errors
+/// Exit 2: the environment has a name that none can have.
+pub(crate) fn check(global: &mut Global) -> Result<(), CliError> {
+    unset_if_empty(&mut global.url, &URL);
+    unset_if_empty(&mut global.environment, &ENVIRONMENT);
+    match &global.environment {
+        Some(name) if !is_name(name) => {
+            let variable = read(&ENVIRONMENT).as_ref() == Some(name);
+            let place = if variable { ENVIRONMENT.name } else { "--env" };
+            let message = format!("`{place}` is `{name}`, which no environment can be called");
+            Err(CliError::usage("invalid-name", message)
+                .hint("use 1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a deploy accepts as a name. A name that it would refuse has no apps, which is no answer to a mistyped one.
+fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    name.len() <= 64
+        && name.chars().all(allowed)
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
 /// The data directory: `given` (`--data-dir`), else `LYDIAN_HOME`, else where the platform keeps data.

@@ -16,6 +16,8 @@ pub(crate) struct Lines<'a> {
     /// Lines are WAVE, never JSON.
     wave_only: bool,
     limits: Limits,
+    /// On the arguments of one call.
+    encoded: Limits,
 }
 
 impl<'a> Lines<'a> {
@@ -24,7 +26,13 @@ impl<'a> Lines<'a> {
             function,
             wave_only,
             limits: Limits::default(),
+            encoded: Limits::default(),
         }
+    }
+
+    /// Refuses arguments that are over these bounds.
+    pub(crate) fn within(self, encoded: Limits) -> Self {
+        Self { encoded, ..self }
     }
 
     /// The arguments of a line in the wire encoding; none for a blank line.
@@ -37,7 +45,7 @@ impl<'a> Lines<'a> {
             return Ok(None);
         }
         let values = self.values(line)?;
-        self.function.encode_args(&values, &self.limits).map(Some)
+        self.function.encode_args(&values, &self.encoded).map(Some)
     }
 
     fn values(&self, line: &str) -> Result<Vec<Value>, Error> {

@@ -3,6 +3,7 @@
 //! What the keys mean is the node's to decide. Here they are only brought together, and read where the
 //! command has a part of its own: names, directories to ship, programs to run here.
 
+use std::io;
 use std::path::Path;
 
 use serde_json::{Map, Value as Json};
@@ -24,7 +25,7 @@ const CALLS: &str = "lydian:calls/";
 pub(crate) fn read_file(path: &Path) -> Result<Option<Json>, CliError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if is_missing(&error) => return Ok(None),
         Err(error) => return Err(CliError::read(path, &error)),
     };
     parse(&text).map(Some).map_err(|message| {
@@ -33,6 +34,14 @@ pub(crate) fn read_file(path: &Path) -> Result<Option<Json>, CliError> {
             format!("`{}` is not a manifest: {message}", path.display()),
         )
     })
+}
+
+/// Not there, be it because a part of its path is a file: whoever reads that one will tell what it is.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 fn parse(text: &str) -> Result<Json, String> {

@@ -19,6 +19,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         ("h", 3_600.0),
         ("d", 86_400.0),
     ];
+    refuse_negative(text, "a duration")?;
     let mut rest = text.trim();
     let mut seconds = 0.0;
     loop {
@@ -56,6 +57,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// The number or unit is not one, or the whole is zero, which would mean "not set".
 pub(crate) fn parse_bytes(text: &str) -> Result<Bytes, String> {
+    refuse_negative(text, "a size")?;
     let (number, unit) = split_number(text.trim())
         .ok_or_else(|| format!("`{text}` is not a size; write `512MiB`, `64KiB` or `1GB`"))?;
     let unit = unit.trim();
@@ -86,10 +88,21 @@ pub(crate) fn parse_bytes(text: &str) -> Result<Bytes, String> {
 
 /// Reads a count that must not be zero, which would mean "not set".
 pub(crate) fn parse_count(text: &str) -> Result<u32, String> {
+    refuse_negative(text, "a count")?;
     match text.trim().parse::<u32>() {
         Ok(0) => Err("the least is 1".to_owned()),
         Ok(count) => Ok(count),
         Err(_) => Err(format!("`{text}` is not a whole number up to {}", u32::MAX)),
+    }
+}
+
+/// What is wrong with `-5s` is not how it is written.
+fn refuse_negative(text: &str, what: &str) -> Result<(), String> {
+    let digits = text.trim().strip_prefix('-');
+    let negative = digits.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    match negative {
+        true => Err(format!("`{text}` is negative, which {what} cannot be")),
+        false => Ok(()),
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct GetArgs {
     /// The call's id
     pub(crate) call: String,
     /// Wait this long at most; `0` looks once [default: wait for ever]
-    #[arg(long, value_name = "DURATION", value_parser = parse_wait)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_wait, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
 }
 

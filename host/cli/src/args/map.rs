@@ -24,11 +24,11 @@ pub(crate) struct Args {
     /// Results as they complete, each line as `index<TAB>result` (--json: an object)
     #[arg(long)]
     pub(crate) unordered: bool,
-    /// Print failed inputs as result lines and go on; else the first ends the map
+    /// Print failed inputs as result lines and go on, every line then `ok(…)` or `err(…)` (--json: an object with `ok` or `error`); else the first ends the map
     #[arg(long)]
     pub(crate) return_errors: bool,
     /// Sandboxes at once [default: the node decides]
-    #[arg(long, value_name = "COUNT", value_parser = crate::units::parse_count)]
+    #[arg(long, value_name = "COUNT", value_parser = crate::units::parse_count, allow_hyphen_values = true)]
     pub(crate) max_parallel: Option<u32>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,

@@ -18,6 +18,7 @@ mod tail;
 
 use std::ffi::OsString;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{env, exit};
@@ -94,8 +95,33 @@ pub(crate) fn parse(argv: Vec<OsString>) -> Result<Parsed, clap::Error> {
     let mut command = Cli::command();
     command.build();
     let (argv, tail) = tail::sort(&command, argv);
-    let cli = Cli::try_parse_from(argv)?;
-    Ok(Parsed { cli, tail })
+    match Cli::try_parse_from(&argv) {
+        Ok(cli) => Ok(Parsed { cli, tail }),
+        Err(mut error) => {
+            suggest_command(&mut error, &command, &argv);
+            Err(error)
+        }
+    }
+}
+
+/// Adds a name to an unknown command where clap knows none: what it calls alike leaves out the short ones.
+fn suggest_command(error: &mut clap::Error, top: &clap::Command, argv: &[OsString]) {
+    if error.get(ContextKind::SuggestedSubcommand).is_some() {
+        return;
+    }
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
+        return;
+    };
+    let names = argv.iter().skip(1).filter_map(|token| token.to_str());
+    let command = names.take_while(|name| name != typed);
+    let command = command.fold(top, |command, name| {
+        command.find_subcommand(name).unwrap_or(command)
+    });
+    let known = command.get_subcommands().map(clap::Command::get_name);
+    if let Some(near) = crate::suggest::nearest(typed, known) {
+        let near = ContextValue::Strings(vec![near.to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, near);
+    }
 }
 
 fn long_help() -> String {

@@ -35,7 +35,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// How long calls in flight may take to finish on Ctrl-C [default: 30s]
-    #[arg(long, value_name = "DURATION", value_parser = units::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = units::parse_duration, allow_hyphen_values = true)]
     pub(crate) grace: Option<std::time::Duration>,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
@@ -68,22 +68,22 @@ pub(crate) struct AccessArgs {
 #[command(next_help_heading = "Size")]
 pub(crate) struct SizeArgs {
     /// Sandboxes at once [default: as many as the machine carries]
-    #[arg(long, value_name = "COUNT", value_parser = units::parse_count)]
+    #[arg(long, value_name = "COUNT", value_parser = units::parse_count, allow_hyphen_values = true)]
     pub(crate) max_sandboxes: Option<u32>,
     /// Client connections at once [default: half of `ulimit -n`]
-    #[arg(long, value_name = "COUNT", value_parser = units::parse_count)]
+    #[arg(long, value_name = "COUNT", value_parser = units::parse_count, allow_hyphen_values = true)]
     pub(crate) max_connections: Option<u32>,
     /// Sockets of all functions together [default: a quarter of `ulimit -n`]
-    #[arg(long, value_name = "COUNT", value_parser = units::parse_count)]
+    #[arg(long, value_name = "COUNT", value_parser = units::parse_count, allow_hyphen_values = true)]
     pub(crate) guest_sockets: Option<u32>,
     /// Compiled components kept on disk [default: 10GiB]
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes, allow_hyphen_values = true)]
     pub(crate) artifact_cache: Option<Bytes>,
     /// Components compiled at once [default: one per core]
-    #[arg(long, value_name = "COUNT", value_parser = units::parse_count)]
+    #[arg(long, value_name = "COUNT", value_parser = units::parse_count, allow_hyphen_values = true)]
     pub(crate) compile_workers: Option<u32>,
     /// Memory of one compilation [default: 4GiB, less on a small machine]
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes, allow_hyphen_values = true)]
     pub(crate) compile_memory: Option<Bytes>,
 }
 

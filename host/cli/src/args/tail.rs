@@ -15,12 +15,14 @@ use clap::{Arg, Command};
 const WITH_TAIL: [&str; 2] = ["run", "spawn"];
 
 /// What was found behind the TARGET.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Tail {
     /// Names of the options taken as ours, without dashes.
     pub(crate) taken: Vec<String>,
     /// `--help` stood behind the TARGET: the function's help is wanted, not ours.
     pub(crate) wants_help: bool,
+    /// Names of all options the command has, for whoever mistypes one: behind the TARGET it looks like the function's.
+    pub(crate) options: Vec<String>,
 }
 
 /// Moves our options from behind the TARGET before it and marks the rest with `--`.
@@ -35,7 +37,10 @@ pub(super) fn sort(command: &Command, argv: Vec<OsString>) -> (Vec<OsString>, Ta
     let Some((subcommand, target)) = found else {
         return (argv, Tail::default());
     };
-    let mut tail = Tail::default();
+    let mut tail = Tail {
+        options: long_names(subcommand),
+        ..Tail::default()
+    };
     let mut ours = Vec::new();
     let mut functions = Vec::new();
     let mut tokens = argv[target + 1..].iter();
@@ -109,6 +114,11 @@ fn known(command: &Command, token: &str) -> Option<(String, bool)> {
     };
     let name = argument.get_long().unwrap_or(argument.get_id().as_str());
     Some((name.to_owned(), takes_value(argument) && !has_value))
+}
+
+fn long_names(command: &Command) -> Vec<String> {
+    let names = command.get_arguments().filter_map(Arg::get_long);
+    names.map(str::to_owned).collect()
 }
 
 fn takes_value(argument: &Arg) -> bool {
@@ -186,10 +196,9 @@ mod tests {
     fn help_behind_the_target_is_the_functions() {
         assert!(sorted("lydian run t::f --help").1.wants_help);
         assert!(sorted("lydian run t::f -h").1.wants_help);
-        assert_eq!(
-            sorted("lydian run --help t::f"),
-            ("lydian run --help -- t::f".to_owned(), Tail::default())
-        );
+        let (line, tail) = sorted("lydian run --help t::f");
+        assert_eq!(line, "lydian run --help -- t::f");
+        assert!(!tail.wants_help && tail.taken.is_empty());
     }
 
     #[test]

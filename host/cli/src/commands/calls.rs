@@ -8,6 +8,7 @@ use lydian_client::{
 use serde_json::{Value as Json, json};
 
 use super::connect::{self, Place, Work};
+use super::limits::Setters;
 use super::{Ctx, logs};
 use crate::args::calls::{Command, GetArgs, ListArgs, LogsArgs, State};
 use crate::exit::Exit;
@@ -103,15 +104,20 @@ fn info_json(call: &CallInfo) -> Json {
 
 async fn get(ctx: &Ctx, args: &GetArgs) -> Result<Exit, CliError> {
     let progress = ctx.output.progress();
-    let call = Call::from_id(&node(ctx).await?, &args.call);
+    let client = node(ctx).await?;
+    let call = Call::from_id(&client, &args.call);
     progress.step(format!("waiting for {}", call.id()));
-    let Wire(bytes) = tokio::select! {
-        result = call.get::<Wire>(args.timeout) => result.map_err(|error| not_done(error, &args.call))?,
+    let result = tokio::select! {
+        result = call.get::<Wire>(args.timeout) => result,
         _ = tokio::signal::ctrl_c() => {
             progress.finish();
             ctx.output.note("stopped waiting; the call goes on");
             return Ok(Exit::Interrupted);
         }
+    };
+    let Wire(bytes) = match result {
+        Ok(result) => result,
+        Err(error) => return Err(no_result(error, &client, &call).await),
     };
     let ty = call.info().await?.result_type;
     let spelling = if ctx.output.json {
@@ -129,15 +135,15 @@ async fn get(ctx: &Ctx, args: &GetArgs) -> Result<Exit, CliError> {
     })
 }
 
-fn not_done(error: Error, call: &str) -> CliError {
-    let waits = matches!(error, Error::Timeout { .. });
-    let error = CliError::from(error);
-    if waits {
-        error.hint(format!(
-            "it goes on; wait for it with `lydian calls get {call}`"
-        ))
-    } else {
-        error
+/// Why a call has no result, and what its caller can do about that.
+async fn no_result(error: Error, client: &Client, call: &Call) -> CliError {
+    if matches!(error, Error::Timeout { .. }) {
+        let wait = format!("lydian calls get {}", call.id());
+        return CliError::from(error).hint(format!("it goes on; wait for it with `{wait}`"));
+    }
+    match call.explain().await {
+        Ok(explanation) => Setters::of_call(client, &explanation).await.error(error),
+        Err(_) => error.into(),
     }
 }
 
@@ -165,7 +171,12 @@ async fn call_logs(ctx: &Ctx, args: &LogsArgs) -> Result<Exit, CliError> {
 }
 
 async fn explain(ctx: &Ctx, id: &str) -> Result<Exit, CliError> {
-    let explanation = Call::from_id(&node(ctx).await?, id).explain().await?;
+    let client = node(ctx).await?;
+    let mut explanation = Call::from_id(&client, id).explain().await?;
+    if let Some(failure) = explanation.failure.take() {
+        let setters = Setters::of_call(&client, &explanation).await;
+        explanation.failure = Some(setters.failure(failure));
+    }
     if ctx.output.json {
         ctx.output.print_json(&explanation_json(&explanation))?;
     } else {

@@ -3,20 +3,20 @@
 //! | given | file and crate targets | apps, deploys, calls |
 //! | --- | --- | --- |
 //! | `--url` or `LYDIAN_URL` | that node | that node |
-//! | nothing | a node in this process, in memory | the node of the data directory or on the default port when one answers, else one in this process on the data directory |
+//! | nothing | a node in this process, in memory | a node of the data directory or on the default port when one answers, else one in this process on the data directory |
 //! | `embedded` | a node in this process, in memory | one in this process on the data directory |
 //!
 //! A node in this process has no listener. For a file it opens no database either: all it shares with
 //! other processes is the cache of compiled artifacts.
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use lydian_client::{Client, DEFAULT_URL};
 use lydian_node::{Node, Options, StartError};
 
-use super::Ctx;
+use super::{Ctx, nodes};
 use crate::env;
 use crate::log;
 use crate::output::error::CliError;
@@ -41,8 +41,6 @@ pub(super) enum Work {
 
 /// `--url embedded`: no other node, whatever runs.
 pub(super) const EMBEDDED: &str = "embedded";
-/// A file in the data directory that tells where its node listens.
-const NODE_FILE: &str = "node.url";
 /// A node on this machine answers at once or not at all.
 const PROBE: Duration = Duration::from_millis(250);
 
@@ -90,40 +88,56 @@ async fn remote(url: &str) -> Result<Client, lydian_client::Error> {
     }
 }
 
-/// The node of the data directory, else whichever listens where `lydian up` does by default.
+/// A node of the data directory, else whichever listens where `lydian up` does by default.
 async fn local_node() -> Option<Client> {
-    let own = env::data_dir(None)
-        .ok()
-        .and_then(|dir| std::fs::read_to_string(node_file(&dir)).ok());
-    for url in own
-        .as_deref()
-        .map(str::trim)
-        .into_iter()
-        .chain([DEFAULT_URL])
-    {
-        let address = url
-            .strip_prefix("http://")
-            .unwrap_or(url)
-            .parse::<SocketAddr>()
-            .ok();
-        if address.is_none_or(|address| TcpStream::connect_timeout(&address, PROBE).is_err()) {
-            continue;
-        }
-        // Something else may listen there: only a node counts.
-        if let Ok(client) = remote(url).await
-            && let Ok(answer) = tokio::time::timeout(PROBE * 4, client.node_info()).await
-            // One that asks for another token is a node too; a command must not go on without it as if there were none.
-            && matches!(answer, Ok(_) | Err(lydian_client::Error::NotAllowed(_)))
-        {
-            return Some(client);
+    let own = env::data_dir(None).map(|dir| nodes::living(&dir));
+    let mut found = None;
+    for url in own.unwrap_or_default() {
+        match ask(&url).await {
+            Some((client, Answer::Ready)) => return Some(client),
+            // One of several that has work to take comes before one that has not.
+            other => found = found.or(other),
         }
     }
-    None
+    match found {
+        Some((client, _)) => Some(client),
+        None => ask(DEFAULT_URL).await.map(|(client, _)| client),
+    }
 }
 
-/// Where the node of a data directory says where it listens.
-pub(super) fn node_file(data_dir: &Path) -> PathBuf {
-    data_dir.join(NODE_FILE)
+/// How a node answers this command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Ready,
+    /// It is stopping, or asks for another token. A command must not go on without it as if there were none.
+    Busy,
+}
+
+/// Asks what listens at `url`; none when it is no node.
+async fn ask(url: &str) -> Option<(Client, Answer)> {
+    let address = url.strip_prefix("http://").unwrap_or(url);
+    let address = address.parse::<SocketAddr>().ok()?;
+    TcpStream::connect_timeout(&address, PROBE).ok()?;
+    let client = remote(url).await.ok()?;
+    let answer = tokio::time::timeout(PROBE * 4, client.node_info()).await;
+    let answer = match answer.ok()? {
+        Ok(info) if !info.draining => Answer::Ready,
+        Ok(_) | Err(lydian_client::Error::NotAllowed(_)) => Answer::Busy,
+        // Something else listens there.
+        Err(_) => return None,
+    };
+    Some((client, answer))
+}
+
+/// A node that lives on the data directory, whether it answers or not, and whatever `--url` says.
+pub(super) fn node_beside() -> Option<String> {
+    let dir = env::data_dir(None).ok()?;
+    nodes::living(&dir).into_iter().next()
+}
+
+/// Whether the user asks for a node in this process.
+pub(super) fn asks_embedded(ctx: &Ctx) -> bool {
+    ctx.global.url.as_deref() == Some(EMBEDDED)
 }
 
 /// A node in this process; it lives as long as `ctx`.

@@ -100,13 +100,18 @@ async fn node(ctx: &Ctx) -> Finding {
             Ok(info) => Finding::new("node", CheckStatus::Ok, describe(client.url(), &info), ""),
             Err(error) => unreachable_node(client.url(), &CliError::from(error)),
         },
-        Ok(None) => Finding::new(
-            "node",
-            CheckStatus::Ok,
-            "none is running; commands work without one, in their own process",
-            "",
-        ),
+        Ok(None) => Finding::new("node", CheckStatus::Ok, no_node(ctx), ""),
         Err(error) => unreachable_node(ctx.global.url.as_deref().unwrap_or_default(), &error),
+    }
+}
+
+/// Why commands run in their own process.
+fn no_node(ctx: &Ctx) -> String {
+    const ALONE: &str = "commands work without one, in their own process";
+    match (connect::asks_embedded(ctx), connect::node_beside()) {
+        (true, _) => format!("`embedded` asks for none; {ALONE}"),
+        (false, Some(url)) => format!("the one at `{url}` does not answer; {ALONE}"),
+        (false, None) => format!("none is running; {ALONE}"),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use lydian_client::{Error, Limits};
+use lydian_client::{Client, Error, Explanation, Failure, Limits};
 use serde_json::{Value as Json, json};
 
 use crate::args::limits::LimitArgs;
@@ -50,22 +50,69 @@ pub(super) fn manifest(args: &LimitArgs) -> Json {
     Json::Object(set.collect())
 }
 
+/// Bounds on the arguments of a call with these limits.
+pub(super) fn payload(limits: &Limits) -> lydian_value::Limits {
+    let most = lydian_value::Limits::default();
+    let bytes = limits
+        .payload_bytes
+        .and_then(|bytes| usize::try_from(bytes).ok());
+    lydian_value::Limits {
+        bytes: bytes.map_or(most.bytes, |bytes| bytes.min(most.bytes)),
+        ..most
+    }
+}
+
+/// Whose the limits of a call are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The caller's: nobody deployed the component, so the options set all of them.
+    Callers,
+    /// An app's of the command's own, where an option goes before the manifest.
+    Own,
+    /// A deployment's, which the options can only lower.
+    Deployments,
+}
+
 /// Who decides each limit of a call.
 pub(super) struct Setters {
-    /// Nobody deployed it, so the options set all of them.
-    bare: bool,
+    whose: Whose,
     given: Limits,
     /// In force when no option is given.
     deployed: Limits,
+    /// The call is over and recorded, and the options are those of the spawn.
+    recorded: bool,
 }
 
 impl Setters {
-    pub(super) fn new(args: &LimitArgs, deployed: &Limits, bare: bool) -> Self {
+    pub(super) fn new(args: &LimitArgs, deployed: &Limits, whose: Whose) -> Self {
         Self {
-            bare,
+            whose,
             given: of(args),
             deployed: deployed.clone(),
+            recorded: false,
         }
+    }
+
+    /// Of a recorded call.
+    pub(super) async fn of_call(client: &Client, explanation: &Explanation) -> Self {
+        let Explanation { info, limits, .. } = explanation;
+        let mut setters = Self {
+            whose: Whose::Callers,
+            given: limits.clone(),
+            deployed: Limits::new(),
+            recorded: true,
+        };
+        if !info.app.is_empty() {
+            setters.whose = Whose::Deployments;
+            let client = client.in_environment(&info.environment);
+            let found = client.function_at(&info.app, info.version, &info.function);
+            match found.await {
+                Ok(function) => setters.deployed = function.info().limits,
+                // Gone since; what its deployment set is as good a guess as any.
+                Err(_) => setters.given = Limits::new(),
+            }
+        }
+        setters
     }
 
     /// The error of a call, with its hints about limits in the caller's words.
@@ -81,24 +128,39 @@ impl Setters {
         self.explain(error.into())
     }
 
+    /// The same of a failure that is shown with others.
+    pub(super) fn failure(&self, mut failure: Failure) -> Failure {
+        for hint in &mut failure.hints {
+            *hint = self.reworded(hint);
+        }
+        failure
+    }
+
     fn reworded(&self, hint: &str) -> String {
-        let mut text = hint.to_owned();
+        // Who runs a file deploys nothing, and who deploys sets no option there.
+        let mut text = hint.replace("deploy with a larger `", "raise `");
         let amounts = amounts(&self.given)
             .into_iter()
             .zip(amounts(&self.deployed));
         for ((key, given), (_, deployed)) in amounts {
-            let quoted = format!("`{key}`");
             // An option above what the deployment set changes nothing, so raising it would not either.
-            let by_option =
-                self.bare || given.is_some_and(|given| deployed.is_none_or(|d| given < d));
-            let named = if by_option {
-                format!("`--{key}`")
-            } else {
-                format!("`{key}` in lydian.toml")
-            };
-            text = text.replace(&quoted, &named);
+            let lowered = given.is_some_and(|given| deployed.is_none_or(|d| given < d));
+            let place = self.place(key, given.is_some(), lowered);
+            text = text.replace(&format!("`{key}`"), &place);
         }
         text
+    }
+
+    /// Where a limit is set.
+    fn place(&self, key: &str, given: bool, lowered: bool) -> String {
+        match self.whose {
+            Whose::Own if !given => format!("`--{key}` or `{key}` in lydian.toml"),
+            Whose::Deployments if !lowered => {
+                format!("`{key}` in lydian.toml or the function's attribute, and deploy again")
+            }
+            _ if self.recorded => format!("`--{key}` of `lydian spawn`"),
+            _ => format!("`--{key}`"),
+        }
     }
 }
 
@@ -181,16 +243,36 @@ mod tests {
             timeout: Some(Duration::from_secs(seconds)),
             ..LimitArgs::default()
         };
-        let by_option = "give it more time with `--timeout`";
-        let by_file = "give it more time with `timeout` in lydian.toml";
-        for (args, bare, expected) in [
-            (LimitArgs::default(), true, by_option),
-            (LimitArgs::default(), false, by_file),
-            (given(1), false, by_option),
-            (given(60), false, by_file),
+        let none = LimitArgs::default;
+        let option = "`--timeout`";
+        let own = "`--timeout` or `timeout` in lydian.toml";
+        let deploy = "`timeout` in lydian.toml or the function's attribute, and deploy again";
+        for (args, whose, place) in [
+            (none(), Whose::Callers, option),
+            (none(), Whose::Own, own),
+            (given(5), Whose::Own, option),
+            (none(), Whose::Deployments, deploy),
+            (given(1), Whose::Deployments, option),
+            (given(60), Whose::Deployments, deploy),
         ] {
-            let setters = Setters::new(&args, &deployed, bare);
-            assert_eq!(setters.reworded(hint), expected, "{args:?} {bare}");
+            let setters = Setters::new(&args, &deployed, whose);
+            let expected = format!("give it more time with {place}");
+            assert_eq!(setters.reworded(hint), expected, "{args:?} {whose:?}");
         }
+    }
+
+    /// `lydian deploy` has no option for a limit, and nobody deploys the file they run.
+    #[test]
+    fn nobody_is_told_to_deploy_with_an_option() {
+        let hint = "send at most 5 bytes, or deploy with a larger `payload`";
+        let setters = |whose| Setters::new(&LimitArgs::default(), &Limits::new(), whose);
+        assert_eq!(
+            setters(Whose::Callers).reworded(hint),
+            "send at most 5 bytes, or raise `--payload`"
+        );
+        assert_eq!(
+            setters(Whose::Deployments).reworded(hint),
+            "send at most 5 bytes, or raise `payload` in lydian.toml or the function's attribute, and deploy again"
+        );
     }
 }

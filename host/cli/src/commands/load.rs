@@ -1,5 +1,7 @@
 //! From a TARGET to a function that can be called: read or build, put, look up.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -36,7 +38,7 @@ impl Loaded {
 
     /// Who decides the limits of a call with these options.
     pub(super) fn setters(&self, args: &LimitArgs) -> Setters {
-        Setters::new(args, &self.function.info().limits, self.opened.is_bare())
+        Setters::new(args, &self.function.info().limits, self.opened.limits_are())
     }
 
     /// Refuses a function with resources: they live as long as a session, which is longer than one call.
@@ -65,13 +67,27 @@ impl Loaded {
 
 /// Parses a TARGET argument.
 pub(super) fn parse_target(text: &str) -> Result<Target, CliError> {
-    target::parse(text, build::is_crate).map_err(|message| CliError::usage("bad-target", message))
+    let target = target::parse(text, build::is_crate)
+        .map_err(|message| CliError::usage("bad-target", message))?;
+    Ok(Target {
+        code: as_it_is(target.code),
+        ..target
+    })
 }
 
 /// Parses a PATH or APP argument, which has no function.
 pub(super) fn parse_code(text: &str) -> Result<Code, CliError> {
     target::parse_code(text, build::is_crate)
+        .map(as_it_is)
         .map_err(|message| CliError::usage("bad-target", message))
+}
+
+/// A name without `.wasm` reads as that of a directory; what is there may be something else.
+fn as_it_is(code: Code) -> Code {
+    match code {
+        Code::Crate(path) if path.exists() && !path.is_dir() => Code::File(path),
+        code => code,
+    }
 }
 
 /// Makes the function of a TARGET callable.
@@ -126,7 +142,7 @@ pub(super) fn named(error: Error, digest: Digest, path: &Path) -> CliError {
 /// # Errors
 /// Exit 3: no such file. Exit 2: not a component.
 pub(super) fn read_component(path: &Path) -> Result<Bytes, CliError> {
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = read_if_component(path).map_err(|error| {
         let missing = error.kind() == std::io::ErrorKind::NotFound;
         let refused = CliError::read(path, &error);
         match missing.then(|| similar_file(path)).flatten() {
@@ -142,6 +158,19 @@ pub(super) fn read_component(path: &Path) -> Result<Bytes, CliError> {
         )
         .hint(hint)),
     }
+}
+
+/// The bytes of a file; of one that begins like no component its beginning, for a device has no end.
+fn read_if_component(path: &Path) -> std::io::Result<Vec<u8>> {
+    /// Enough to tell what it is.
+    const HEAD: u64 = 4096;
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(HEAD).read_to_end(&mut bytes)?;
+    if glance(&bytes).is_none() {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// What bytes that are no component are: a code, their kind and the way to a component.

@@ -11,6 +11,7 @@ mod load;
 mod logs;
 mod map;
 pub(crate) mod new;
+mod nodes;
 mod opened;
 mod program;
 mod run;
@@ -26,6 +27,7 @@ use std::sync::OnceLock;
 use lydian_node::Node;
 
 use crate::args::{Command, Global, Parsed, Tail};
+use crate::env;
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::output::error::CliError;
@@ -58,7 +60,8 @@ impl OwnNode {
 }
 
 /// Carries out one parsed command line.
-pub(crate) fn dispatch(parsed: Parsed, output: Output) -> Result<Exit, CliError> {
+pub(crate) fn dispatch(mut parsed: Parsed, output: Output) -> Result<Exit, CliError> {
+    env::check(&mut parsed.cli.global)?;
     let ctx = Ctx {
         output,
         global: parsed.cli.global,

@@ -11,10 +11,12 @@ use std::path::PathBuf;
 use lydian_client::{
     Client, Description, Digest, EphemeralApp, Function, FunctionInfo, Limits, Session,
 };
+use lydian_value::Interface;
 use serde_json::Value as Json;
 
 use super::Ctx;
 use super::connect::{self, Place, Work};
+use super::limits::Whose;
 use super::load::{self, named};
 use super::ship;
 use super::source::{Ready, Source};
@@ -22,7 +24,11 @@ use crate::docs::Documented;
 use crate::manifest;
 use crate::output::error::CliError;
 use crate::output::progress::Progress;
+use crate::output::signature;
 use crate::target::{self, Code};
+
+/// How many functions an error lists: about a screen.
+const LISTED: usize = 40;
 
 /// What a command wants of the code it opens.
 #[derive(Debug, Clone)]
@@ -158,9 +164,13 @@ impl Opened {
         })
     }
 
-    /// Nobody deployed it: its limits are the caller's.
-    pub(super) fn is_bare(&self) -> bool {
-        matches!(self.kind, Kind::Bare(_))
+    /// Whose the limits of its functions are.
+    pub(super) fn limits_are(&self) -> Whose {
+        match self.kind {
+            Kind::App { .. } => Whose::Deployments,
+            Kind::Own(..) => Whose::Own,
+            Kind::Bare(_) => Whose::Callers,
+        }
     }
 
     /// The name of the app; none for a bare component.
@@ -174,6 +184,41 @@ impl Opened {
 
     /// One of its functions; the empty name is the only one's.
     pub(super) async fn function(&self, name: &str) -> Result<Function, CliError> {
+        match self.look_up(name).await {
+            Err(error)
+                if error.code == "function-not-found" || error.code == "function-not-named" =>
+            {
+                Err(self.with_candidates(error, name).await)
+            }
+            found => found,
+        }
+    }
+
+    /// Adds what could have been meant: all of it, where the client names a dozen.
+    async fn with_candidates(&self, mut error: CliError, name: &str) -> CliError {
+        let Ok(description) = self.describe().await else {
+            return error;
+        };
+        let functions = description.functions.iter();
+        let interface = Interface {
+            functions: functions.map(|function| (*function.ty).clone()).collect(),
+            ..Interface::default()
+        };
+        if let Err(none) = interface.function(name) {
+            error.hints = none.hints();
+            let more = error.hints.len().saturating_sub(LISTED);
+            if more > 0 {
+                error.hints.truncate(LISTED);
+                let describe = format!("lydian app describe {}", signature::quote(&self.shown));
+                error
+                    .hints
+                    .push(format!("and {more} more: `{describe}` lists them"));
+            }
+        }
+        error
+    }
+
+    async fn look_up(&self, name: &str) -> Result<Function, CliError> {
         match &self.kind {
             Kind::App { name: app, version } => {
                 load::app_function(&self.client, app, *version, name).await
@@ -234,7 +279,11 @@ impl Opened {
     /// Exit 2: the target names an app that is deployed, or the node ends with this command.
     pub(super) async fn detach(&mut self, ctx: &Ctx) -> Result<String, CliError> {
         if ctx.own_node.get().is_some() {
-            let message = "no node is running that the app could stay on";
+            let message = if connect::asks_embedded(ctx) {
+                "`embedded` asks for a node that ends with this command, so the app cannot stay"
+            } else {
+                "no node is running that the app could stay on"
+            };
             return Err(CliError::usage("no-node", message)
                 .hint("start one with `lydian up`, or name one with `--url`"));
         }

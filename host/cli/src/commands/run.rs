@@ -58,8 +58,9 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         ctx.output
             .note(&format!("`{name}` stays until `lydian app stop {name}`"));
     }
-    let encoded = encode_args(ctx, &loaded.function, &args.args)?;
     let setters = loaded.setters(&args.limits);
+    let encoded = encode_args(ctx, &loaded.function, &args.args);
+    let encoded = encoded.map_err(|error| setters.explain(error))?;
     let function = loaded.function.with_limits(limits::of(&args.limits));
     progress.step(format!("starting {}", function.name()));
     let mut call = Running::new(ctx, &progress, &function);
@@ -98,8 +99,7 @@ pub(super) fn encode_args(
 ) -> Result<bytes::Bytes, CliError> {
     let ty = function.ty();
     let values = arguments::bind(&ty, tokens, &ctx.tail)?;
-    let bounds = lydian_value::Limits::default();
-    ty.encode_args(&values, &bounds)
+    ty.encode_args(&values, &limits::payload(&function.info().limits))
         .map_err(|error| arguments::wrong_argument(&ty, &error))
 }
 

@@ -10,7 +10,7 @@ use lydian_client::{Call, Error, Wire};
 use lydian_node::Node;
 use serde_json::json;
 
-use super::connect::{Place, Work};
+use super::connect::{self, Place, Work};
 use super::opened::{Kind, Wanted};
 use super::run::encode_args;
 use super::{Ctx, limits, load};
@@ -33,12 +33,15 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     if matches!(loaded.opened.kind, Kind::Own(..)) {
         return Err(goes_first(&loaded.opened.shown));
     }
-    let encoded = encode_args(ctx, &loaded.function, &args.args)?;
+    let setters = loaded.setters(&args.limits);
+    let encoded = encode_args(ctx, &loaded.function, &args.args);
+    let encoded = encoded.map_err(|error| setters.explain(error))?;
     let mut function = loaded.function.with_limits(limits::of(&args.limits));
     if let Some(key) = args.idempotency_key {
         function = function.with_idempotency_key(key);
     }
-    let call = function.spawn(Wire(encoded)).await?;
+    let call = function.spawn(Wire(encoded)).await;
+    let call = call.map_err(|error| setters.error(error))?;
     let here = ctx.own_node.get();
     show(ctx, &progress, &call, &loaded.shown, here.is_some())?;
     match here {
@@ -76,8 +79,10 @@ fn show(
             .note("an earlier spawn had the same idempotency key; this is its call");
     }
     if here {
-        ctx.output
-            .note("no node is running, so this process runs the call and ends with it");
+        ctx.output.note(&who_runs(
+            connect::asks_embedded(ctx),
+            connect::node_beside(),
+        ));
     }
     // Here the call is done before anybody could steer it.
     let next: &[&str] = if here {
@@ -91,6 +96,34 @@ fn show(
     Ok(())
 }
 
+/// Who runs a call that was recorded by the node in this process; `beside` is another on the same data directory.
+fn who_runs(embedded: bool, beside: Option<String>) -> String {
+    match (embedded, beside) {
+        (true, Some(url)) => format!(
+            "`embedded` asks for a node in this process; it runs the call, or the node at `{url}` on the same data directory does"
+        ),
+        (true, None) => {
+            "`embedded` asks for a node in this process, which runs the call and ends with it"
+                .to_owned()
+        }
+        (false, Some(url)) => format!(
+            "the node at `{url}` does not answer, so this process runs the call and ends with it"
+        ),
+        (false, None) => {
+            "no node is running, so this process runs the call and ends with it".to_owned()
+        }
+    }
+}
+
+/// What becomes of a call that this process leaves.
+fn left(beside: Option<String>) -> String {
+    let runs = beside.map_or_else(
+        || "`lydian up` on this data directory".to_owned(),
+        |url| format!("the node at `{url}`"),
+    );
+    format!("left before the call was done; {runs} runs it again")
+}
+
 /// Runs the call here, to its end.
 async fn stay(ctx: &Ctx, progress: &Progress, call: &Call, node: &Node) -> Result<Exit, CliError> {
     progress.step(format!("running {}", call.id()));
@@ -100,7 +133,7 @@ async fn stay(ctx: &Ctx, progress: &Progress, call: &Call, node: &Node) -> Resul
             progress.finish();
             // Back into the queue, so that the next node need not wait for this one's claim to run out.
             node.shutdown(Duration::ZERO).await;
-            ctx.output.note("left before the call was done; `lydian up` on this data directory runs it again");
+            ctx.output.note(&left(connect::node_beside()));
             return Ok(Exit::Interrupted);
         }
     };

@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lydian_client::Client;
@@ -15,7 +15,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind};
 
 use super::Ctx;
-use super::connect::{cannot_start, node_file};
+use super::connect::cannot_start;
+use super::nodes::NodeFile;
 use crate::args::node::UpArgs;
 use crate::env;
 use crate::exit::Exit;
@@ -53,7 +54,8 @@ pub(super) async fn run(ctx: &Ctx, args: UpArgs) -> Result<Exit, CliError> {
     let node = Node::start(options)
         .await
         .map_err(|error| cannot_start(&data_dir, &error))?;
-    let _named = NodeFile::write(&data_dir, address);
+    // Without it commands look at the default port only.
+    let _named = NodeFile::write(&data_dir, &url(address)).ok();
     let mut serving = tokio::spawn({
         let node = node.clone();
         async move { node.serve_on(listener).await }
@@ -210,25 +212,6 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> CliError {
             "cannot-listen",
             format!("cannot listen on `{address}`: {error}"),
         ),
-    }
-}
-
-/// The file through which commands on the same data directory find this node; removed when it ends.
-struct NodeFile(PathBuf);
-
-impl NodeFile {
-    fn write(data_dir: &Path, address: SocketAddr) -> Option<Self> {
-        let path = node_file(data_dir);
-        // Without it commands look at the default port only.
-        std::fs::write(&path, url(address) + "\n")
-            .ok()
-            .map(|()| Self(path))
-    }
-}
-
-impl Drop for NodeFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
     }
 }
 

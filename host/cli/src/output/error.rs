@@ -57,7 +57,7 @@ impl CliError {
     pub(crate) fn read(path: &Path, error: &io::Error) -> Self {
         let shown = path.display();
         match error.kind() {
-            io::ErrorKind::NotFound => {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 Self::not_found("file-not-found", format!("no file `{shown}`"))
             }
             io::ErrorKind::PermissionDenied => Self::not_found(
@@ -139,6 +139,16 @@ impl CliError {
     }
 }
 
+/// The hints of an error, for who writes command lines and no program.
+fn typed(error: &Error) -> Vec<String> {
+    let hint = match error.code() {
+        "returns-stream" => "`lydian run` shows its items as they come",
+        "needs-session" => "call it in `lydian shell`, where resources live until you leave",
+        _ => return error.hints().to_vec(),
+    };
+    vec![hint.to_owned()]
+}
+
 /// The code of the error that is none: the reader of stdout has read enough.
 const CLOSED: &str = "stdout-closed";
 
@@ -158,7 +168,7 @@ impl From<Error> for CliError {
         Self {
             code: error.code().to_owned(),
             message,
-            hints: error.hints().to_vec(),
+            hints: typed(&error),
             backtrace: String::new(),
             exit,
         }

@@ -41,7 +41,7 @@ fn translate(text: &str) -> CliError {
         if let Some(tip) = bare.strip_prefix("tip: ") {
             hints.push(backticked(tip));
         } else if let Some(usage) = bare.strip_prefix("Usage: ") {
-            hints.push(format!("usage: `{usage}`"));
+            hints.push(format!("usage: `{}`", without_globals(usage)));
         } else if bare.is_empty() {
             in_message = false;
         } else if in_message || bare.starts_with('[') {
@@ -51,6 +51,13 @@ fn translate(text: &str) -> CliError {
     let mut error = CliError::usage("usage", message.join(" "));
     error.hints = hints;
     error
+}
+
+/// clap lists what is set as if it had to be, and a variable sets these for every command.
+fn without_globals(usage: &str) -> String {
+    usage
+        .replace(" --url <URL>", "")
+        .replace(" --env <NAME>", "")
 }
 
 fn backticked(text: &str) -> String {

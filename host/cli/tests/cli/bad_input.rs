@@ -75,6 +75,26 @@ fn a_component_that_was_cut_off() {
     cli.run(&["run", "shorter.wasm"]).exits(2);
 }
 
+/// A device has no end, and nothing beside it that says anything about it.
+#[test]
+fn a_file_that_is_named_like_a_directory() {
+    let cli = Cli::new();
+    cli.file("math", b"hello");
+    for (path, what) in [
+        ("/dev/null", "empty"),
+        ("/dev/zero", "not WebAssembly"),
+        ("./math", "not WebAssembly"),
+    ] {
+        for command in ["run", "deploy"] {
+            let ran = cli.run(&[command, path]);
+            ran.exits(2);
+            let error = format!("error: `{path}` is {what}, not a component\n");
+            assert!(ran.stderr.starts_with(&error), "{}", ran.stderr);
+        }
+    }
+    cli.run(&["run", "math/x.wasm"]).exits(3);
+}
+
 #[test]
 fn an_import_that_nobody_provides() {
     let ran = Cli::new().run(&["run", guests::MISSING_IMPORT.path]);
@@ -122,6 +142,23 @@ fn an_argument_of_no_parameter() {
         "",
         "error: no parameter `round` in `slow: func(x: u64, rounds: u64) -> u64`\nhint: did you mean `--rounds`?\n",
     );
+}
+
+/// Behind the target an option of lydian's that is mistyped looks like a parameter.
+#[test]
+fn a_mistyped_option_behind_the_target() {
+    let cli = Cli::new();
+    cli.file("math.wasm", guests::MATH.bytes());
+    for (typed, meant) in [
+        (&["--timout", "3s"][..], "--timeout"),
+        (&["--tiemout", "3s"], "--timeout"),
+        (&["--jsn"], "--json"),
+    ] {
+        let ran = cli.run(&[&["run", "math.wasm::square", "4"], typed].concat());
+        ran.exits(2);
+        let hint = format!("hint: did you mean `{meant}`?\n");
+        assert!(ran.stderr.contains(&hint), "{}", ran.stderr);
+    }
 }
 
 #[test]
@@ -179,6 +216,56 @@ fn limits_that_are_none() {
     );
 }
 
+/// `-5s` looks like an option, and `-- -5s` would be no help.
+#[test]
+fn negative_limits_are_told_so() {
+    for (option, value, what) in [
+        ("--timeout", "-5s", "a duration"),
+        ("--memory", "-1MiB", "a size"),
+        ("--handles", "-1", "a count"),
+    ] {
+        for args in [
+            ["run", "x.wasm", option, value],
+            ["run", option, value, "x.wasm"],
+        ] {
+            let ran = Cli::new().run(&args);
+            ran.exits(2);
+            let told = format!("`{value}` is negative, which {what} cannot be\n");
+            assert!(ran.stderr.contains(&told), "{}", ran.stderr);
+        }
+    }
+}
+
+/// No app is found in an environment that cannot be, which would look like none were deployed.
+#[test]
+fn an_environment_that_cannot_be() {
+    let cli = Cli::with_own_home();
+    let in_variable = |name: &str, args: &[&str]| {
+        let mut command = cli.command(args);
+        cli.ran(command.env("LYDIAN_ENV", name).output().unwrap())
+    };
+    let hint = "hint: use 1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit\n";
+    let said = "which no environment can be called";
+    in_variable("b d", &["app", "list"]).is(
+        2,
+        "",
+        &format!("error: `LYDIAN_ENV` is `b d`, {said}\n{hint}"),
+    );
+    cli.run(&["app", "list", "--env", "-x"]).exits(2);
+    cli.run(&["app", "list", "--env=-x"]).is(
+        2,
+        "",
+        &format!("error: `--env` is `-x`, {said}\n{hint}"),
+    );
+    // Empty is not set; and what is let through here, a deploy takes.
+    in_variable("", &["app", "list"]).exits(0);
+    cli.file("math.wasm", guests::MATH.bytes());
+    for name in ["a".repeat(64).as_str(), "0.a-b_C"] {
+        in_variable(name, &["deploy", "math.wasm"]).exits(0);
+    }
+    in_variable(&"a".repeat(65), &["deploy", "math.wasm"]).exits(2);
+}
+
 /// Machines read errors too.
 #[test]
 fn errors_are_json_when_asked() {
@@ -225,6 +312,28 @@ fn a_function_that_is_not_there_or_not_named() {
     ran.exits(2);
     assert!(
         ran.stderr.contains("hint: cube: func(x: u64) -> u64"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// Whoever sees only some of the functions looks in vain for the others.
+#[test]
+fn all_functions_are_listed_or_counted() {
+    let cli = Cli::new();
+    cli.file("some.wasm", lydian_tests::generate::many_exports(23));
+    cli.file("many.wasm", lydian_tests::generate::many_exports(50));
+    let listed = |ran: &crate::support::Ran| ran.stderr.matches(": func(").count();
+    for (target, code) in [("some.wasm", 2), ("some.wasm::nothing-like-it", 3)] {
+        let ran = cli.run(&["run", target]);
+        ran.exits(code);
+        assert_eq!(listed(&ran), 23, "{}", ran.stderr);
+    }
+    let ran = cli.run(&["run", "many.wasm"]);
+    assert_eq!(listed(&ran), 40, "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .ends_with("hint: and 10 more: `lydian app describe many.wasm` lists them\n"),
         "{}",
         ran.stderr
     );

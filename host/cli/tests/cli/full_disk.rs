@@ -64,7 +64,7 @@ fn a_node_on_a_full_disk_goes_on() {
         "$LYDIAN" up --json --listen 127.0.0.1:0 > "$LYDIAN_HOME/ready" &
         node=$!
         for i in $(seq 200); do [ -s "$LYDIAN_HOME/ready" ] && break; sleep 0.05; done
-        LYDIAN_URL=$(cat "$LYDIAN_HOME/node.url"); export LYDIAN_URL
+        LYDIAN_URL=$(cat "$LYDIAN_HOME"/nodes/*); export LYDIAN_URL
         "$LYDIAN" run math.wasm::square 3
         "$LYDIAN" run large.wasm::run && exit 9
         head -c 3000000 /dev/zero > "$LYDIAN_HOME/filler" || true

@@ -9,7 +9,9 @@
 
 mod bad_input;
 mod catalog;
+mod cut_short;
 mod full_disk;
+mod hints;
 mod limits;
 mod map;
 mod mounts;

@@ -34,6 +34,14 @@ fn inputs_come_from_a_file_in_json_or_wave() {
         .is(0, "3\n", "");
 }
 
+/// Some editors and spreadsheets put one in front of a text.
+#[test]
+fn a_byte_order_mark_in_front_of_the_inputs_is_skipped() {
+    let ran =
+        Cli::new().run_with_stdin(&["map", "-q", &square(), "--inputs", "-"], "\u{feff}2\n3\n");
+    ran.is(0, "4\n9\n", "");
+}
+
 #[test]
 fn no_inputs_are_no_results() {
     Cli::new()

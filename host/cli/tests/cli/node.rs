@@ -121,24 +121,64 @@ fn logs_of_calls_and_apps_are_kept() {
     assert_eq!(followed.json()["text"], "hello\n");
 }
 
+/// What `doctor` says of the node when no URL is given.
+fn node_found(cli: &Cli) -> String {
+    let mut command = cli.command(&["doctor", "--json"]);
+    let output = command.env_remove("LYDIAN_URL").output().unwrap();
+    let findings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut findings = findings.as_array().unwrap().iter();
+    let found = findings.find(|finding| finding["name"] == "node").unwrap();
+    found["detail"].as_str().unwrap().to_owned()
+}
+
+/// How many nodes say that they live on the data directory.
+fn nodes_on(cli: &Cli) -> usize {
+    std::fs::read_dir(cli.home().join("nodes")).unwrap().count()
+}
+
 /// Without a URL commands find the node of their data directory by themselves.
 #[test]
 fn the_node_of_the_data_directory_is_found() {
     let Setup { cli, node } = setup();
-    cli.run(&["deploy", "math.wasm"]).exits(0);
-    let mut command = cli.command(&["doctor", "--json"]);
-    let output = command.env_remove("LYDIAN_URL").output().unwrap();
-    let findings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let found = findings
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|finding| finding["name"] == "node")
-        .unwrap();
-    assert!(
-        found["detail"].as_str().unwrap().starts_with(&node.url),
-        "{found}"
-    );
+    let found = node_found(&cli);
+    assert!(found.starts_with(&node.url), "{found}");
+}
+
+/// Each node answers for itself: the end of one, however it ends, says nothing about the others.
+#[test]
+fn a_node_is_found_when_others_on_its_data_directory_have_ended() {
+    let Setup { cli, node } = setup();
+    let mut stopped = NodeProcess::start(&cli);
+    let killed = NodeProcess::start(&cli);
+    stopped.signal("TERM");
+    stopped.wait();
+    let found = node_found(&cli);
+    assert!(found.starts_with(&killed.url), "{found}");
+    drop(killed);
+    let found = node_found(&cli);
+    assert!(found.starts_with(&node.url), "{found}");
+    assert_eq!(nodes_on(&cli), 1);
+    let mut command = cli.command(&["spawn", "math.wasm::square", "4"]);
+    let spawned = cli.ran(command.env_remove("LYDIAN_URL").output().unwrap());
+    spawned.exits(0);
+    assert!(!spawned.stderr.contains("note:"), "{}", spawned.stderr);
+}
+
+/// Whoever runs a call is whom one looks to for its result.
+#[test]
+fn a_spawn_that_wants_no_node_says_who_runs_the_call() {
+    let Setup { cli, node } = setup();
+    let spawn = ["--url", "embedded", "spawn", "math.wasm::square", "4"];
+    let asks = "note: `embedded` asks for a node in this process";
+    let beside = cli.run(&spawn);
+    beside.exits(0);
+    let says = format!("{asks}; it runs the call, or the node at `http://[ADDRESS]`");
+    assert!(beside.stderr.contains(&says), "{}", beside.stderr);
+    drop(node);
+    let alone = cli.run(&spawn);
+    alone.exits(0);
+    let says = format!("{asks}, which runs the call and ends with it");
+    assert!(alone.stderr.contains(&says), "{}", alone.stderr);
 }
 
 #[test]
@@ -166,7 +206,7 @@ fn signals_end_a_node_gracefully() {
             "{stderr}"
         );
         assert!(stderr.ends_with("note: stopped\n"), "{stderr}");
-        assert!(!cli.home().join("node.url").exists());
+        assert_eq!(nodes_on(&cli), 0);
     }
 }
 

@@ -328,7 +328,7 @@ fn the_manifest_beside_a_file_holds() {
     );
     assert!(
         ran.stderr
-            .ends_with("hint: give it more time with `timeout` in lydian.toml\n"),
+            .ends_with("hint: give it more time with `--timeout` or `timeout` in lydian.toml\n"),
         "{}",
         ran.stderr
     );

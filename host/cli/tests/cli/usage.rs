@@ -71,6 +71,41 @@ fn typos_are_met() {
     );
 }
 
+/// In a short name a slip is a large part.
+#[test]
+fn typos_in_short_names_are_met() {
+    let cli = Cli::new();
+    for (typed, meant) in [
+        (&["rn", "x.wasm"][..], "run"),
+        (&["mpa"], "map"),
+        (&["calls", "gt", "x"], "get"),
+        (&["app", "wti"], "wit"),
+    ] {
+        let ran = cli.run(typed);
+        ran.exits(2);
+        let hint = format!("hint: a similar subcommand exists: `{meant}`\n");
+        assert!(ran.stderr.contains(&hint), "{}", ran.stderr);
+    }
+}
+
+/// The variables are set for all commands; nobody has to repeat them.
+#[test]
+fn usage_leaves_out_what_a_variable_sets() {
+    let cli = Cli::new();
+    let mut command = cli.command(&["calls", "get"]);
+    command
+        .env("LYDIAN_URL", "http://127.0.0.1:9")
+        .env("LYDIAN_ENV", "prod");
+    let ran = cli.ran(command.output().unwrap());
+    ran.exits(2);
+    assert!(
+        ran.stderr
+            .contains("hint: usage: `lydian calls get <CALL>`\n"),
+        "{}",
+        ran.stderr
+    );
+}
+
 #[test]
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

@@ -192,7 +192,7 @@ impl<'a> Shell<'a> {
 
     /// Who decides the limits of a call.
     fn setters(&self, deployed: &Limits) -> Setters {
-        Setters::new(&self.limits, deployed, self.opened.is_bare())
+        Setters::new(&self.limits, deployed, self.opened.limits_are())
     }
 
     /// A new sandbox at the next call. What lived in the old one has no names any more.

@@ -1,45 +1,30 @@
 //! `lydian map`: one function over the lines of a file, results as lines.
-//!
-//! A thread reads and encodes lines ahead, at most [`AHEAD`] batches; the client takes them as the node
-//! grants credit. So memory stays flat however long the file is.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod feed;
+
+use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
 use lydian_client::{Error, Failure, Map, OnFailure, Wire};
-use lydian_value::{FuncType, Limits, Type, Value, wave};
+use lydian_value::{Limits, Type, Value, wave};
 use serde_json::json;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
+use self::feed::{Feed, Reading, Source};
 use super::connect::Work;
 use super::limits::{self, Setters};
 use super::opened::Wanted;
 use super::run::show_output;
 use super::{Ctx, load};
 use crate::args::map::Args;
-use crate::arguments;
 use crate::exit::Exit;
-use crate::inputs::Lines;
 use crate::output::error::CliError;
 use crate::output::progress::{Bar, Progress};
 use crate::output::result::{self, Spelling};
 use crate::units;
 
-/// Lines that cross to the client at once.
-const BATCH: usize = 512;
-/// Batches read ahead.
-const AHEAD: usize = 4;
 /// Results written at once when they are there already.
 const WRITTEN: usize = 1024;
-/// The longest line; the wire encoding is bounded by the same.
-const MAX_LINE_BYTES: u64 = 64 << 20;
 
 pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let progress = ctx.output.progress();
@@ -53,7 +38,12 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let setters = loaded.setters(&args.limits);
     let function = loaded.function.with_limits(limits::of(&args.limits));
     let ty = function.ty();
-    let (feed, inputs) = Feed::start(source, Arc::clone(&ty), args.wave)?;
+    let reading = Reading {
+        ty: Arc::clone(&ty),
+        wave_only: args.wave,
+        payload: limits::payload(&function.info().limits),
+    };
+    let (feed, inputs) = Feed::start(source, reading)?;
     let mut map = function
         .map_stream::<Wire, Wire, _>(inputs)
         .max_parallel(args.max_parallel.unwrap_or(0));
@@ -128,7 +118,7 @@ impl Drive<'_> {
         // A line that cannot be read ended the inputs, so it is the reason, whatever else happened.
         if let Some(error) = self.feed.take_error() {
             self.summarize("stopped after");
-            return Err(error);
+            return Err(self.setters.explain(error));
         }
         if let Err(error) = ended {
             self.summarize("stopped after");
@@ -152,9 +142,13 @@ impl Drive<'_> {
         let mut text = String::new();
         let mut ended = Ok(());
         for result in chunk {
-            let line = result
-                .map_err(|error| self.setters.error(error))
-                .and_then(|(index, result)| self.sink.line(index, item(result)));
+            let line =
+                result
+                    .map_err(|error| self.setters.error(error))
+                    .and_then(|(index, result)| {
+                        let result = item(result).map_err(|failure| self.setters.failure(failure));
+                        self.sink.line(index, result)
+                    });
             match line {
                 Ok(line) => text += &line,
                 Err(error) => {
@@ -292,183 +286,10 @@ fn quoted(text: &str) -> String {
     wave::print(&Type::String, &Value::from(text), &Limits::default()).unwrap_or_default()
 }
 
-/// Where lines come from.
-struct Source {
-    reader: Box<dyn Read + Send>,
-    /// What errors call it.
-    name: String,
-    /// Of a regular file.
-    size: Option<u64>,
-}
-
-impl Source {
-    fn open(path: &str) -> Result<Self, CliError> {
-        if path == "-" {
-            return Ok(Self {
-                reader: Box::new(std::io::stdin()),
-                name: "stdin".to_owned(),
-                size: None,
-            });
-        }
-        let path = Path::new(path);
-        let file = File::open(path).map_err(|error| CliError::read(path, &error))?;
-        let metadata = file
-            .metadata()
-            .map_err(|error| CliError::read(path, &error))?;
-        if metadata.is_dir() {
-            return Err(CliError::usage(
-                "not-a-file",
-                format!("`{}` is a directory", path.display()),
-            ));
-        }
-        let size = metadata.is_file().then_some(metadata.len());
-        Ok(Self {
-            reader: Box::new(file),
-            name: path.display().to_string(),
-            size,
-        })
-    }
-}
-
-/// The reading thread, seen from outside.
-struct Feed {
-    shared: Arc<Shared>,
-    size: Option<u64>,
-}
-
-#[derive(Default)]
-struct Shared {
-    inputs: AtomicU64,
-    bytes: AtomicU64,
-    ended: AtomicBool,
-    error: Mutex<Option<CliError>>,
-}
-
-impl Feed {
-    fn start(
-        source: Source,
-        ty: Arc<FuncType>,
-        wave_only: bool,
-    ) -> Result<(Self, impl Stream<Item = Wire> + Send), CliError> {
-        let shared = Arc::new(Shared::default());
-        let feed = Self {
-            shared: Arc::clone(&shared),
-            size: source.size,
-        };
-        let (sender, receiver) = mpsc::channel(AHEAD);
-        let work = move || {
-            if let Err(error) = read(source, &ty, wave_only, &shared, &sender) {
-                *shared.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            }
-            shared.ended.store(true, Ordering::Release);
-        };
-        std::thread::Builder::new()
-            .name("inputs".to_owned())
-            .spawn(work)
-            .map_err(|error| {
-                CliError::failed("no-thread", format!("cannot read inputs: {error}"))
-            })?;
-        Ok((
-            feed,
-            ReceiverStream::new(receiver).flat_map(futures::stream::iter),
-        ))
-    }
-
-    /// How many inputs there are, and whether that is counted rather than estimated from the file's size.
-    fn total(&self) -> (Option<u64>, bool) {
-        let inputs = self.shared.inputs.load(Ordering::Relaxed);
-        if self.shared.ended.load(Ordering::Acquire) {
-            return (Some(self.shared.inputs.load(Ordering::Relaxed)), true);
-        }
-        let bytes = self.shared.bytes.load(Ordering::Relaxed);
-        let estimate = self
-            .size
-            .filter(|_| bytes > 0)
-            .map(|size| (inputs as f64 * size as f64 / bytes as f64) as u64);
-        (estimate, false)
-    }
-
-    fn take_error(&self) -> Option<CliError> {
-        self.shared
-            .error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-}
-
-/// Reads and encodes until the end, an error, or a client that wants no more.
-fn read(
-    source: Source,
-    ty: &FuncType,
-    wave_only: bool,
-    shared: &Shared,
-    sender: &mpsc::Sender<Vec<Wire>>,
-) -> Result<(), CliError> {
-    let lines = Lines::new(ty, wave_only);
-    let mut reader = BufReader::with_capacity(1 << 16, source.reader);
-    let mut line = Vec::new();
-    let mut number = 0u64;
-    let mut batch = Vec::new();
-    loop {
-        line.clear();
-        let read = reader
-            .by_ref()
-            .take(MAX_LINE_BYTES + 1)
-            .read_until(b'\n', &mut line);
-        let read = read.map_err(|error| {
-            CliError::failed(
-                "inputs-not-readable",
-                format!("cannot read {}: {error}", source.name),
-            )
-        })?;
-        number += 1;
-        if read > 0 {
-            shared.bytes.fetch_add(read as u64, Ordering::Relaxed);
-            let parsed = parse(&lines, &line, ty);
-            let bytes = match parsed {
-                Ok(bytes) => bytes,
-                Err(mut error) => {
-                    error.message = format!("{}, line {number}: {}", source.name, error.message);
-                    // What was read before it still runs.
-                    let _ = sender.blocking_send(batch);
-                    return Err(error);
-                }
-            };
-            if let Some(bytes) = bytes {
-                shared.inputs.fetch_add(1, Ordering::Relaxed);
-                batch.push(Wire(bytes));
-            }
-        }
-        // Waiting for more lines must not hold back those that are there.
-        let more_at_hand = read > 0 && reader.buffer().contains(&b'\n');
-        let full = batch.len() >= BATCH || !more_at_hand;
-        if full && !batch.is_empty() && sender.blocking_send(std::mem::take(&mut batch)).is_err() {
-            return Ok(());
-        }
-        if read == 0 {
-            return Ok(());
-        }
-    }
-}
-
-fn parse(lines: &Lines<'_>, line: &[u8], ty: &FuncType) -> Result<Option<Bytes>, CliError> {
-    if line.len() as u64 > MAX_LINE_BYTES {
-        let most = units::bytes(MAX_LINE_BYTES);
-        return Err(CliError::usage(
-            "line-too-long",
-            format!("the line is longer than {most}"),
-        ));
-    }
-    let text = std::str::from_utf8(line)
-        .map_err(|_| CliError::usage("not-utf8", "the line is not UTF-8 text"))?;
-    lines
-        .parse(text)
-        .map_err(|error| arguments::wrong_argument(ty, &error))
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn sink(spelling: Spelling, with_errors: bool, with_index: bool) -> Sink {
@@ -515,45 +336,5 @@ mod tests {
             sink(Spelling::Json, true, true).line(3, sixteen()).unwrap(),
             "{\"index\":3,\"ok\":16}\n"
         );
-    }
-
-    fn lines_of(text: &'static str) -> (Vec<Vec<Wire>>, Option<CliError>, Arc<Shared>) {
-        let source = Source {
-            reader: Box::new(text.as_bytes()),
-            name: "in".to_owned(),
-            size: None,
-        };
-        let ty = FuncType::new("square", [("x", Type::U64)], Some(Type::U64));
-        let shared = Arc::new(Shared::default());
-        let (sender, mut receiver) = mpsc::channel(16);
-        let error = read(source, &ty, false, &shared, &sender).err();
-        drop(sender);
-        let mut batches = Vec::new();
-        while let Ok(batch) = receiver.try_recv() {
-            batches.push(batch);
-        }
-        (batches, error, shared)
-    }
-
-    #[test]
-    fn lines_become_inputs_and_blank_ones_do_not() {
-        let (batches, error, shared) = lines_of("1\n\n2\n3");
-        assert!(error.is_none());
-        assert_eq!(batches.concat().len(), 3);
-        assert_eq!(shared.inputs.load(Ordering::Relaxed), 3);
-    }
-
-    /// The inputs before a broken line were meant; the line is named as an editor counts.
-    #[test]
-    fn a_broken_line_is_named_and_those_before_it_run() {
-        let (batches, error, _) = lines_of("1\n\nx\n3\n");
-        assert_eq!(batches.concat().len(), 1);
-        let error = error.unwrap();
-        assert!(
-            error.message.starts_with("in, line 3: "),
-            "{}",
-            error.message
-        );
-        assert_eq!(error.exit, Exit::Usage);
     }
 }
