@@ -121,7 +121,7 @@ impl Backend {
     }
 
     /// Threads of this process: each call is the plain function, in a thread, with a debugger, breakpoints and all of
-    /// the machine within reach. No sandbox, no limits, no grants: for finding mistakes. A panic is a failed call, as a
+    /// the machine within reach. No sandbox, no limits, no grants, and no mounts (paths are those of this machine): for finding mistakes. A panic is a failed call, as a
     /// trap is. Another app is found when it was [added](Backend::with_app).
     ///
     /// ```

@@ -86,6 +86,15 @@ pub(crate) fn parse_code(left: &str, is_crate: impl Fn(&Path) -> bool) -> Result
     }
 }
 
+/// The current version of an app of this name, unless it is written like a path.
+pub(crate) fn as_app(text: &str) -> Option<Code> {
+    let is_name = !looks_like_path(text) && !text.contains('@');
+    is_name.then(|| Code::App {
+        name: text.to_owned(),
+        version: None,
+    })
+}
+
 fn looks_like_path(left: &str) -> bool {
     left.contains(['/', std::path::MAIN_SEPARATOR])
         || left.starts_with('.')

@@ -344,6 +344,10 @@ async fn classes_that_cannot_be_are_refused() {
     };
     for (manifest, says) in [
         (json!({ "classes": { "modle": {} } }), "`classes.modle`"),
+        (
+            json!({ "classes": { "modle": {} } }),
+            "did you mean `model`?",
+        ),
         (class(json!({ "methods": ["cuont"] })), "`model#cuont`"),
         (
             class(json!({ "enter": "count" })),

@@ -18,7 +18,8 @@ The result goes to stdout in WAVE (--json: JSON), what the function writes to st
 `lydian run TARGET --help` shows the function's parameters. What follows `--` is the function's alone."
 )]
 pub(crate) struct Args {
-    /// `file.wasm[::function]`, `crate-dir[::function]` or `app[@version][::function]`
+    /// `file.wasm[::function]`, `crate-dir[::function]` or `app[@version][::function]`; of a crate's folder here and an
+    /// app, both of one name, the folder
     pub(crate) target: String,
     /// Arguments in WAVE: by position, or `--name value`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::output::error::CliError;
 use crate::output::table::Table;
 use crate::output::tree::Tree;
+use crate::target::{self, Code};
 use crate::units;
 
 pub(super) async fn run(ctx: &Ctx, command: Command) -> Result<Exit, CliError> {
@@ -99,11 +100,22 @@ fn app_json(app: &App) -> Json {
     })
 }
 
-/// What an APP argument names: a deployed app, or a component that is only looked at.
+/// What an APP argument names: a deployed app, or a component that is only looked at. In a command about apps a bare word
+/// is the app before it is the folder of a crate.
 async fn description(ctx: &Ctx, text: &str) -> Result<Description, CliError> {
     let code = load::parse_code(text)?;
+    if let (Code::Crate(_), Some(app)) = (&code, target::as_app(text)) {
+        match described(ctx, &app).await {
+            Err(error) if error.exit == Exit::NotFound => {}
+            found => return found,
+        }
+    }
+    described(ctx, &code).await
+}
+
+async fn described(ctx: &Ctx, code: &Code) -> Result<Description, CliError> {
     let progress = ctx.output.progress();
-    let opened = Opened::new(ctx, &code, Wanted::calls(Work::One), &progress).await?;
+    let opened = Opened::new(ctx, code, Wanted::calls(Work::One), &progress).await?;
     let description = opened.describe().await?;
     opened.close().await;
     Ok(description)

@@ -33,11 +33,10 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
     let source = Source::find(&args.path)?;
     let mut interrupt = Interrupt::listen()?;
     let mut serving = Serving::start(ctx, source, limits::manifest(&args.limits))?;
-    let Some(ready) = serving.first(&mut interrupt).await? else {
+    let (client, url) = connect::listening(ctx, args.listen).await?;
+    let Some(opened) = serving.first(&client, &url, &mut interrupt).await? else {
         return Ok(Exit::Interrupted);
     };
-    let (client, url) = connect::listening(ctx, args.listen).await?;
-    let opened = serving.open(&client, &ready, &url).await?;
     let exit = serving.follow(&client, &opened, &mut interrupt).await;
     opened.close().await;
     exit
@@ -79,25 +78,38 @@ impl<'a> Serving<'a> {
         })
     }
 
-    /// The first build that succeeds; none when the user gives up.
-    async fn first(&mut self, interrupt: &mut Interrupt) -> Result<Option<Ready>, CliError> {
+    /// The first build that the node takes; none when the user gives up.
+    async fn first(
+        &mut self,
+        client: &Client,
+        url: &str,
+        interrupt: &mut Interrupt,
+    ) -> Result<Option<Opened>, CliError> {
         loop {
             let round = tokio::select! {
                 round = self.round() => round?,
                 // The build had the same Ctrl-C.
                 () = interrupt.pressed() => return Ok(None),
             };
-            match round.built {
-                Ok(ready) => return Ok(Some(ready)),
+            let error = match round.built {
+                Ok(ready) => {
+                    let said = self.said(client, &ready).await?;
+                    self.watch_inputs(&ready);
+                    match self.open(client, &ready, said, url).await {
+                        Ok(opened) => return Ok(Some(opened)),
+                        Err(error) if error.exit == Exit::NotFound => return Err(error),
+                        Err(error) => error,
+                    }
+                }
                 // Nothing to build, or nothing to build with: a save will not help.
                 Err(error) if error.exit != Exit::Failed || error.code == "no-cargo" => {
                     return Err(error);
                 }
-                Err(error) => {
-                    error.show(&self.ctx.output);
-                    self.ctx.output.note("waiting for a save");
-                }
-            }
+                Err(error) => error,
+            };
+            self.progress.finish();
+            error.show(&self.ctx.output);
+            self.ctx.output.note("waiting for a save");
             tokio::select! {
                 change = self.changes.recv() => {
                     if change.is_none() {
@@ -113,14 +125,13 @@ impl<'a> Serving<'a> {
         &mut self,
         client: &Client,
         ready: &Ready,
+        said: Json,
         url: &str,
     ) -> Result<Opened, CliError> {
-        let said = self.said(client, ready).await?;
         let (source, progress) = (&self.source, &self.progress);
         let opened = Opened::on(client.clone(), source, ready, Some(&said), progress).await?;
         self.progress.finish();
         self.now = Some((ready.digest, said));
-        self.watch_inputs(ready);
         if let Kind::Own(app, _) = &opened.kind {
             self.tell_open(app.name(), url, app.opened());
         }

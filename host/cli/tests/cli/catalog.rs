@@ -176,6 +176,20 @@ fn a_component_is_described_without_being_deployed() {
     assert_eq!(ran.json()["app"], serde_json::Value::Null);
 }
 
+/// `lydian new math`, `lydian deploy math`: the folder is still there when the app is asked for.
+#[test]
+fn a_command_about_apps_means_the_app_before_the_folder() {
+    let cli = deployed();
+    cli.file("math/Cargo.toml", "[package]\nname = \"math\"\n");
+    let ran = cli.run(&["app", "describe", "math", "--json"]);
+    ran.exits(0);
+    assert_eq!(ran.json()["app"]["version"], 1);
+    // Not deployed: the folder, which is no crate that could be built.
+    cli.file("other/Cargo.toml", "[package]\n");
+    let ran = cli.run(&["app", "describe", "other"]);
+    assert!(ran.stderr.contains("other/Cargo.toml"), "{ran:?}");
+}
+
 /// A call that was spawned must have its result, whether or not a node runs.
 #[test]
 fn a_call_spawned_without_a_node_runs_before_the_command_ends() {

@@ -144,6 +144,32 @@ fn a_save_that_cannot_run_leaves_the_version_before() {
     assert!(said.contains("note: the version before goes on"), "{said}");
 }
 
+/// Nothing is served yet, and the next save may be the right one.
+#[test]
+fn a_first_save_that_cannot_run_is_waited_out() {
+    let cli = Cli::with_own_home();
+    let node = NodeProcess::start(&cli);
+    let cli = cli.on(&node);
+    cli.file("math.wasm", guests::MATH.bytes());
+    cli.file("lydian.toml", "timeuot = \"5s\"\n");
+    let mut command = cli.command(&["serve", "--json", "math.wasm"]);
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut serve = Serve {
+        lines: BufReader::new(child.stdout.take().unwrap()),
+        child,
+        app: String::new(),
+    };
+    let mut told = String::new();
+    while !told.contains("note: waiting for a save") {
+        assert_ne!(said.read_line(&mut told).unwrap(), 0, "{told}");
+    }
+    assert!(told.contains("did you mean `timeout`?"), "{told}");
+    cli.file("lydian.toml", "timeout = \"5s\"\n");
+    assert_eq!(serve.event()["event"], "open");
+}
+
 /// The manifest is part of what is saved, and so are the sources of a crate, which cargo is asked to build.
 #[test]
 fn a_crate_is_built_at_every_save() {

@@ -15,6 +15,7 @@ use super::{Problem, Settings, later, units};
 use crate::error::{Error, known_names};
 use lydian_value::{FuncType, Interface, Type};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What an SDK names the functions of a class that are the platform's to call.
@@ -151,10 +152,15 @@ impl Class {
             hint,
         };
         if !names.iter().any(|name| self.member(name).is_some()) {
+            let interfaces: BTreeSet<&str> = names
+                .iter()
+                .filter_map(|name| Some(name.split_once('#')?.0))
+                .collect();
+            let interfaces: Vec<&str> = interfaces.into_iter().collect();
             return Err(refused(
                 path,
                 "names an interface the component does not export",
-                Some(known_names("it exports", &self.interface, &names)),
+                Some(known_names("it exports", &self.interface, &interfaces)),
             ));
         }
         let find = |name: &str| {
