@@ -125,7 +125,8 @@ impl Core {
         let tenant = || prepare::tenant(environment, &request.app);
         let candidate = self
             .candidate(version.component, &version.manifest, tenant)
-            .await?;
+            .await
+            .map_err(|error| error.of_version(environment, &request.app, to))?;
         let changes = self.changes(Some(&before), &candidate).await;
         let client = concat!("lydian-node ", env!("CARGO_PKG_VERSION"));
         let deployed = catalog
