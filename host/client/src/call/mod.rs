@@ -254,7 +254,7 @@ impl Call {
             .await?;
         Ok(Explanation {
             info: CallInfo::try_from(response.info.unwrap_or_default())?,
-            usage: response.usage.map(Usage::from).unwrap_or_default(),
+            usage: response.usage.map(Usage::from),
             failure: response.failure.map(Failure::from),
             start_reason: response.start_reason,
             limits: response.limits.map(Limits::from).unwrap_or_default(),
