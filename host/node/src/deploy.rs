@@ -104,21 +104,7 @@ impl Core {
         let catalog = self.store.catalog();
         let to = match to {
             Some(to) => to,
-            None => match before
-                .current
-                .rolled_back_to
-                .unwrap_or(before.current.number)
-            {
-                0 | 1 => {
-                    return Err(lydian_store::Error::NoEarlierVersion {
-                        environment: environment.to_owned(),
-                        app: request.app,
-                        version: before.current.number,
-                    }
-                    .into());
-                }
-                number => number - 1,
-            },
+            None => catalog.version_before(environment, &request.app).await?,
         };
         // A version whose component is gone or damaged must not become the current one.
         let version = catalog.version(environment, &request.app, to).await?;

@@ -80,12 +80,14 @@ pub enum Error {
         app: String,
         version: u64,
     },
-    /// The first version cannot be rolled back.
-    #[error("app `{app}` in environment `{environment}` has no version before {version}")]
+    /// The content of the first version cannot be rolled back.
+    #[error("app `{app}` in environment `{environment}` {}", no_earlier(*.version, *.origin))]
     NoEarlierVersion {
         environment: String,
         app: String,
         version: u64,
+        /// The version whose content the current one has.
+        origin: u64,
     },
     /// The `if_version` guard of a deploy did not hold.
     #[error("app `{app}` in environment `{environment}` is at version {current}, not {expected}")]
@@ -138,6 +140,15 @@ pub enum Conflict {
     Stale { job: JobId },
 }
 
+fn no_earlier(version: u64, origin: u64) -> String {
+    match version == origin {
+        true => format!("has no version before {version}"),
+        false => {
+            format!("is at version {version}, which is version {origin} again; none is before that")
+        }
+    }
+}
+
 fn at(found: &Option<Rev>) -> String {
     found.map_or("absent".into(), |rev| format!("at {rev}"))
 }
@@ -160,6 +171,12 @@ impl Error {
             }
             Self::InvalidName { .. } => {
                 "use 1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit"
+            }
+            Self::NoEarlierVersion {
+                version, origin, ..
+            } if version == origin => "it is the first: deploy what shall run in its place",
+            Self::NoEarlierVersion { .. } => {
+                "name the version: `lydian app rollback APP VERSION`; `lydian app history APP` lists them"
             }
             Self::VersionChanged { .. } => {
                 "someone else deployed: look at the history, then deploy again"

@@ -154,6 +154,25 @@ fn a_stopped_app_refuses_calls_until_it_is_deployed_again() {
     cli.run(&["run", "math::square", "4"]).is(0, "16\n", "");
 }
 
+/// The first version has none before it, however often its content came back; the way on is named.
+#[test]
+fn a_rollback_that_goes_no_further_names_the_way_on() {
+    let cli = deployed();
+    cli.file("lydian.toml", "timeout = \"5s\"\n");
+    cli.run(&["deploy", "math.wasm"]).exits(0);
+    cli.run(&["app", "rollback", "math"]).exits(0);
+    let further = cli.run(&["app", "rollback", "math"]);
+    further.exits(1);
+    for said in [
+        "version 3, which is version 1 again",
+        "hint: name the version: `lydian app rollback APP VERSION`",
+    ] {
+        assert!(further.stderr.contains(said), "{}", further.stderr);
+    }
+    let named = cli.run(&["app", "rollback", "math", "v2"]);
+    assert!(named.stdout.starts_with("math is now v4\n"), "{named:?}");
+}
+
 #[test]
 fn environments_keep_apps_apart() {
     let cli = deployed();
