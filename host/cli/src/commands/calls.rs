@@ -85,10 +85,11 @@ fn took(call: &CallInfo) -> Option<Duration> {
     call.finished_at?.duration_since(call.started_at?).ok()
 }
 
-/// Calls are listed with a clock of milliseconds; a call that took no time at all is none.
+/// Calls are listed with a clock of milliseconds: no figure is finer, and none took no time at all.
 fn took_text(took: Duration) -> String {
     match took {
         Duration::ZERO => "under 1 ms".to_owned(),
+        took if took < Duration::from_millis(100) => format!("{} ms", took.as_millis()),
         took => units::duration(took),
     }
 }
@@ -347,7 +348,8 @@ mod tests {
     #[test]
     fn a_call_of_less_than_a_millisecond_took_some_time() {
         assert_eq!(took_text(Duration::ZERO), "under 1 ms");
-        assert_eq!(took_text(Duration::from_millis(1)), "1.00 ms");
+        assert_eq!(took_text(Duration::from_millis(1)), "1 ms");
+        assert_eq!(took_text(Duration::from_millis(1_500)), "1.50 s");
     }
 
     #[test]
