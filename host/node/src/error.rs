@@ -120,6 +120,7 @@ fn store_text(error: &lydian_store::Error) -> String {
     match error {
         Store::CorruptEntry { digest, .. } => format!("blob `{digest}` is damaged in the store"),
         Store::CorruptRecord { .. } => "a record of the catalog is damaged".into(),
+        Store::DiskFull { bytes: 0, .. } => "the node's disk is full".into(),
         Store::DiskFull { bytes, .. } => {
             format!("the node's disk is full: no room for {bytes} bytes")
         }
@@ -356,5 +357,21 @@ pub(crate) fn known_names(there: &str, name: &str, known: &[&str]) -> String {
         0 => format!("{there} nothing"),
         1..=SHOWN => format!("{there} {}", shown.join(", ")),
         more => format!("{there} {} and {} more", shown.join(", "), more - SHOWN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the store says it, without its path.
+    #[test]
+    fn a_full_disk_is_told_without_a_number_that_means_nothing() {
+        let full = |bytes| {
+            let path = "/data".into();
+            Error::from(lydian_store::Error::DiskFull { path, bytes }).to_string()
+        };
+        assert_eq!(full(0), "the node's disk is full");
+        assert_eq!(full(7), "the node's disk is full: no room for 7 bytes");
     }
 }

@@ -455,10 +455,9 @@ fn read(
 fn parse(lines: &Lines<'_>, line: &[u8], ty: &FuncType) -> Result<Option<Bytes>, CliError> {
     if line.len() as u64 > MAX_LINE_BYTES {
         let most = units::bytes(MAX_LINE_BYTES);
-        return Err(CliError::usage(
-            "line-too-long",
-            format!("the line is longer than {most}"),
-        ));
+        let text = format!("the line is longer than {most}");
+        return Err(CliError::new(Exit::Limit, "line-too-long", text)
+            .hint("a line is the arguments of one call: spread what it holds over several lines"));
     }
     let text = std::str::from_utf8(line)
         .map_err(|_| CliError::usage("not-utf8", "the line is not UTF-8 text"))?;
@@ -555,5 +554,21 @@ mod tests {
             error.message
         );
         assert_eq!(error.exit, Exit::Usage);
+    }
+
+    /// As every other limit.
+    #[test]
+    fn a_line_over_the_limit_ends_at_a_limit_and_tells_the_way_out() {
+        let square = FuncType::new("square", [("x", lydian_value::Type::U64)], None);
+        let lines = Lines::new(&square, false);
+        let line = vec![b'1'; MAX_LINE_BYTES as usize + 1];
+        let error = parse(&lines, &line, &square).unwrap_err();
+        assert_eq!(error.exit, Exit::Limit);
+        assert!(error.message.contains("64.0 MiB"), "{}", error.message);
+        assert!(
+            error.hints[0].contains("several lines"),
+            "{:?}",
+            error.hints
+        );
     }
 }
