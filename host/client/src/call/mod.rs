@@ -236,7 +236,9 @@ impl Call {
     /// ```no_run
     /// # async fn example(call: lydian_client::Call) -> lydian_client::Result<()> {
     /// let explanation = call.explain().await?;
-    /// println!("{:?} in the sandbox", explanation.usage.run);
+    /// if let Some(usage) = explanation.usage {
+    ///     println!("{:?} in the sandbox", usage.run);
+    /// }
     /// # Ok(())
     /// # }
     /// ```
