@@ -15,6 +15,9 @@ use tonic::Code;
 /// How the generated clients begin their text when the connection is gone for good.
 const NOT_READY: &str = "Service was not ready";
 
+/// How the gRPC library begins its text about an answer that is not gRPC; the HTTP status follows.
+const NO_GRPC: &str = "grpc-status header missing, mapped from HTTP status code ";
+
 /// The outcome of everything this crate does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -128,6 +131,18 @@ impl Unreachable {
             cause: innermost(cause),
         })
     }
+
+    /// Something listens at `url` that is no node, or a proxy that lets nothing through to one.
+    pub(crate) fn no_node(url: &str, how: impl fmt::Display) -> Box<Self> {
+        Box::new(Self {
+            url: url.to_owned(),
+            hints: vec![
+                "check host and port: `lydian up` prints the URL of its node; a proxy in between must pass on gRPC over HTTP/2"
+                    .to_owned(),
+            ],
+            cause: format!("something listens there that does not speak Lydian's gRPC: {how}"),
+        })
+    }
 }
 
 impl fmt::Display for Unreachable {
@@ -145,6 +160,11 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
         last = next;
     }
     last.to_string()
+}
+
+/// Whether a connection ended, as those of nodes do, too.
+fn broke(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<std::io::Error>() || error.source().is_some_and(broke)
 }
 
 impl Error {
@@ -206,6 +226,10 @@ impl Error {
         if status.message().starts_with(NOT_READY) {
             return Self::Unreachable(Unreachable::new(url, &status));
         }
+        if let Some(http) = status.message().strip_prefix(NO_GRPC) {
+            let how = format!("it answers with HTTP status {http}");
+            return Self::Unreachable(Unreachable::no_node(url, how));
+        }
         let ErrorDetail {
             code,
             subject,
@@ -231,6 +255,20 @@ impl Error {
             Code::Unavailable | Code::ResourceExhausted => Self::Unavailable(refusal),
             _ => Self::Internal(refusal),
         }
+    }
+
+    /// Reads the first answer of something that may be no node at all, and is not known to be one by its refusal.
+    pub(crate) fn of_a_stranger(status: tonic::Status, url: &str) -> Self {
+        let how = match std::error::Error::source(&status) {
+            Some(cause) if broke(cause) => return Self::from_status(status, url),
+            // What came is not HTTP/2.
+            Some(cause) => innermost(cause),
+            None if status.message().starts_with(NO_GRPC) => {
+                return Self::from_status(status, url);
+            }
+            None => status.message().to_owned(),
+        };
+        Self::Unreachable(Unreachable::no_node(url, how))
     }
 
     pub(crate) fn broken(message: impl Into<String>) -> Self {
@@ -335,6 +373,17 @@ mod tests {
     fn a_foreign_status_gets_a_code_of_its_kind() {
         let error = Error::from_status(tonic::Status::unimplemented("what?"), "http://here");
         assert_eq!(error.code(), "not-supported");
+    }
+
+    /// Some other server's "not found" is about a path, not about an app.
+    #[test]
+    fn an_answer_that_is_not_grpc_is_no_nodes() {
+        let status = tonic::Status::unimplemented(format!("{NO_GRPC}404"));
+        let error = Error::from_status(status, "http://here");
+        assert_eq!(error.code(), "unreachable");
+        let text = error.report().to_string();
+        assert!(text.contains("`http://here`"), "{text}");
+        assert!(text.contains("HTTP status 404"), "{text}");
     }
 
     /// An error that arose on this side names the node and the fix, not "transport error".

@@ -8,6 +8,8 @@ use crate::error::{Error, Refusal, Result, Unreachable};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use lydian_api::size::{MAX_FRAME_BYTES, STREAM_WINDOW_BYTES};
+use lydian_api::v1::MissingRequest;
+use lydian_api::v1::blobs_client::BlobsClient;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,6 +24,8 @@ use tower::util::BoxCloneSyncService;
 
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the first answer may take, to a question that costs a node nothing. No later one is bounded.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 /// A node that vanished without closing its connection is noticed after the interval and the timeout.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,8 +53,14 @@ enum Way {
 }
 
 impl Transport {
-    /// Connects to `http://host:port`, or fails at once if no node answers there.
+    /// Connects to `http://host:port`, or fails if no node answers there.
     pub(crate) async fn connect(url: &str) -> Result<Self> {
+        let transport = Self::open(url).await?;
+        transport.greet(GREETING_TIMEOUT).await?;
+        Ok(transport)
+    }
+
+    async fn open(url: &str) -> Result<Self> {
         let url = normalize(url)?;
         let endpoint = endpoint(&url)?;
         let channel = endpoint
@@ -62,6 +72,22 @@ impl Transport {
             url: url.into(),
             token: None,
         })
+    }
+
+    /// Makes sure that a node is at the other end: what only listens says nothing, and another server something else.
+    async fn greet(&self, within: Duration) -> Result<()> {
+        let mut blobs = BlobsClient::new(self.clone());
+        let asked = blobs.missing(MissingRequest::default());
+        match tokio::time::timeout(within, asked).await {
+            Err(_) => {
+                let how = format!("no answer within {within:?}");
+                Err(Error::Unreachable(Unreachable::no_node(&self.url, how)))
+            }
+            Ok(Ok(_)) => Ok(()),
+            // A refusal of a node, which may want a token, is an answer.
+            Ok(Err(status)) if lydian_api::error::detail(&status).is_some() => Ok(()),
+            Ok(Err(status)) => Err(Error::of_a_stranger(status, &self.url)),
+        }
     }
 
     /// Speaks to services in this process, as a socket would.
@@ -177,6 +203,58 @@ mod tests {
         for bad in ["", "https://node:7070", "ftp://node", "http://"] {
             let error = normalize(bad).expect_err(bad);
             assert_eq!(error.code(), "bad-url");
+        }
+    }
+
+    /// Something that takes connections and says nothing must not hold anybody up for minutes.
+    #[tokio::test]
+    async fn a_silent_listener_is_told_after_a_bounded_wait() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let url = format!("http://{}", silent.local_addr().expect("bound"));
+        let transport = Transport::open(&url)
+            .await
+            .expect("it takes the connection");
+        let error = transport.greet(Duration::from_millis(20)).await;
+        says_no_node(
+            &error.expect_err("nobody answers"),
+            &url,
+            "no answer within 20ms",
+        );
+    }
+
+    /// A web server's answers, in HTTP/1 as in HTTP/2, are no node's.
+    #[tokio::test]
+    async fn another_server_is_told_from_a_node() {
+        let web = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let url = format!("http://{}", web.local_addr().expect("bound"));
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = web.accept().await.expect("somebody comes");
+            let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+            tokio::io::AsyncWriteExt::write_all(&mut stream, answer)
+                .await
+                .expect("sent");
+            stream
+        });
+        let error = Transport::connect(&url).await.err().expect("it is no node");
+        says_no_node(&error, &url, "gRPC");
+        drop(server.await);
+    }
+
+    #[track_caller]
+    fn says_no_node(error: &Error, url: &str, how: &str) {
+        assert_eq!(error.code(), "unreachable");
+        let text = error.report().to_string();
+        for said in [
+            url,
+            "something listens there",
+            how,
+            "hint: check host and port",
+        ] {
+            assert!(text.contains(said), "{text}");
         }
     }
 

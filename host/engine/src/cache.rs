@@ -56,6 +56,12 @@ impl Cache {
         Some(kept.component.clone())
     }
 
+    /// As [`Cache::get`], without it counting as a use.
+    pub(crate) fn peek(&self, digest: &Digest) -> Option<Arc<Component>> {
+        let state = self.state.lock();
+        state.ready.get(digest).map(|kept| kept.component.clone())
+    }
+
     /// Keeps a component, in place of the one used longest ago where there are too many. Its mappings go with its last
     /// call.
     pub(crate) fn insert(&self, digest: Digest, component: Arc<Component>) {

@@ -7,13 +7,14 @@ use crate::component::Component;
 use crate::descriptors::Descriptors;
 use crate::error::Error;
 use crate::host::{Hosts, start};
+use crate::interface;
 use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::pool::{Pool, PoolOptions};
 use crate::ticker::Ticker;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use lydian_value::Digest;
+use lydian_value::{Digest, Interface};
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -190,6 +191,14 @@ impl Engine {
         match self.0.cache.get(&component) {
             Some(ready) => Ok(ready),
             None => Component::prepare(self, tenant().into(), component, source).await,
+        }
+    }
+
+    /// What a component exports and imports, where that is known without its bytes. May read a small file.
+    pub fn interface(&self, component: &Digest) -> Option<Interface> {
+        match self.0.cache.peek(component) {
+            Some(ready) => Some(ready.interface().clone()),
+            None => interface::kept(&self.0.data_dir, component),
         }
     }
 

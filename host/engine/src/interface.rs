@@ -26,7 +26,7 @@ pub(crate) async fn of<E>(
 where
     E: std::error::Error + Send + Sync + 'static,
 {
-    let path = data_dir.join(DIRECTORY).join(format!("{digest}.json"));
+    let path = path(data_dir, &digest);
     if let Some(interface) = read(&path) {
         return Ok(interface);
     }
@@ -42,6 +42,15 @@ where
         tracing::warn!(%error, "the description of a component is not kept");
     }
     Ok(interface)
+}
+
+/// The description of a component, where it was written down.
+pub(crate) fn kept(data_dir: &Path, digest: &Digest) -> Option<Interface> {
+    read(&path(data_dir, digest))
+}
+
+fn path(data_dir: &Path, digest: &Digest) -> PathBuf {
+    data_dir.join(DIRECTORY).join(format!("{digest}.json"))
 }
 
 fn read(path: &Path) -> Option<Interface> {
@@ -79,7 +88,7 @@ fn write(path: &Path, interface: &Interface) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
-    fn kept() -> (tempfile::TempDir, PathBuf, Interface) {
+    fn written() -> (tempfile::TempDir, PathBuf, Interface) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a/b.json");
         let interface = Interface {
@@ -92,14 +101,14 @@ mod tests {
 
     #[test]
     fn descriptions_read_back() {
-        let (_directory, path, interface) = kept();
+        let (_directory, path, interface) = written();
         assert_eq!(read(&path), Some(interface));
     }
 
     /// A crash or a bad disk must not give a component another component's functions.
     #[test]
     fn damaged_descriptions_are_not_used() {
-        let (_directory, path, _) = kept();
+        let (_directory, path, _) = written();
         let mut bytes = fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&path, &bytes).unwrap();

@@ -13,13 +13,14 @@ use crate::manifest::Manifest;
 use crate::mounts::Mounts;
 use crate::node::StartError;
 use crate::options::Options;
+use crate::prepare;
 use crate::resolve::Resolver;
 use crate::serve::connections::Connections;
 use crate::warm::Warm;
 use lru::LruCache;
 use lydian_engine::{Check, Engine};
-use lydian_store::{LiveSet, Store, Version};
-use lydian_value::Digest;
+use lydian_store::{App, LiveSet, Store};
+use lydian_value::{Digest, Interface};
 use parking_lot::Mutex;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -108,27 +109,45 @@ impl Core {
         })
     }
 
-    /// How many functions of a version can be called; 0 when it cannot be read. Compiles nothing.
-    pub(crate) async fn functions_of(&self, version: &Version) -> u32 {
-        let exported = self.exports_of(version.component).await;
+    /// How many functions of an app can be called now; 0 when its component cannot be read, which is logged.
+    /// Compiles nothing.
+    pub(crate) async fn functions_of(&self, app: &App) -> u32 {
+        let version = &app.current;
+        let exported = match self.exports_of(version.component).await {
+            Ok(exported) => exported,
+            Err(error) => {
+                let error = prepare::unreadable(version.component, error);
+                let error = error.of_version(&app.environment, &app.name, version.number);
+                tracing::warn!(%error, "cannot count functions");
+                return 0;
+            }
+        };
         let hidden = Manifest::parse(&version.manifest).map_or(0, |manifest| manifest.hidden());
         exported.saturating_sub(hidden)
     }
 
-    async fn exports_of(&self, digest: Digest) -> u32 {
+    async fn exports_of(&self, digest: Digest) -> Result<u32, lydian_store::Error> {
         if let Some(count) = self.function_counts.lock().get(&digest) {
-            return *count;
+            return Ok(*count);
         }
-        let Ok(bytes) = self.store.blobs().get(&digest).await else {
-            return 0;
-        };
-        let inspected = tokio::task::spawn_blocking(move || lydian_value::inspect(&bytes)).await;
-        let count = match inspected {
-            Ok(Ok(interface)) => u32::try_from(interface.functions.len()).unwrap_or(u32::MAX),
-            _ => 0,
-        };
+        let engine = self.engine.clone();
+        let known = tokio::task::spawn_blocking(move || engine.interface(&digest)).await;
+        let interface = match known {
+            Ok(Some(known)) => Ok(Some(known)),
+            // Only now, for the bytes may be gone or damaged where all else of a component is well.
+            _ => self.inspected(digest).await,
+        }?;
+        let functions = interface.map_or(0, |interface| interface.functions.len());
+        let count = u32::try_from(functions).unwrap_or(u32::MAX);
         self.function_counts.lock().put(digest, count);
-        count
+        Ok(count)
+    }
+
+    /// None when its bytes are no component.
+    async fn inspected(&self, digest: Digest) -> Result<Option<Interface>, lydian_store::Error> {
+        let bytes = self.store.blobs().get(&digest).await?;
+        let inspect = move || lydian_value::inspect(&bytes).ok();
+        Ok(tokio::task::spawn_blocking(inspect).await.ok().flatten())
     }
 
     /// What is used and the store does not know of: the code of ephemeral apps, and the directories of all.

@@ -106,28 +106,15 @@ impl Core {
         let catalog = self.store.catalog();
         let to = match to {
             Some(to) => to,
-            None => match before
-                .current
-                .rolled_back_to
-                .unwrap_or(before.current.number)
-            {
-                0 | 1 => {
-                    return Err(lydian_store::Error::NoEarlierVersion {
-                        environment: environment.to_owned(),
-                        app: request.app,
-                        version: before.current.number,
-                    }
-                    .into());
-                }
-                number => number - 1,
-            },
+            None => catalog.version_before(environment, &request.app).await?,
         };
         // A version whose component is gone or damaged must not become the current one.
         let version = catalog.version(environment, &request.app, to).await?;
         let tenant = || prepare::tenant(environment, &request.app);
         let candidate = self
             .candidate(version.component, &version.manifest, tenant)
-            .await?;
+            .await
+            .map_err(|error| error.of_version(environment, &request.app, to))?;
         let changes = self.changes(Some(&before), &candidate).await;
         let client = concat!("lydian-node ", env!("CARGO_PKG_VERSION"));
         let deployed = catalog

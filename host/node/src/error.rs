@@ -4,6 +4,7 @@
 //! and [`Error::detail`] are the only places that map refusals to gRPC. Texts for clients hold no paths and
 //! nothing of the machine; what the node's operator needs besides is logged where it happens.
 
+use crate::ephemeral::is_ephemeral;
 use lydian_api::v1::ErrorDetail;
 use lydian_value::{Digest, NoFunction};
 use std::time::Duration;
@@ -32,6 +33,15 @@ pub enum Error {
     /// What is stored is not what was stored.
     #[error("component `{digest}` is damaged in the store")]
     ComponentDamaged { digest: Digest },
+    /// As [`Error::ComponentDamaged`], or they are gone: what was deployed was there.
+    #[error(
+        "the stored component of app `{app}` version {version} in environment `{environment}` is damaged"
+    )]
+    VersionDamaged {
+        environment: String,
+        app: String,
+        version: u64,
+    },
     /// The bytes are no component this node can run.
     #[error("component `{}` cannot be run: {reason}", .digest.short())]
     ComponentRefused {
@@ -110,6 +120,7 @@ fn store_text(error: &lydian_store::Error) -> String {
     match error {
         Store::CorruptEntry { digest, .. } => format!("blob `{digest}` is damaged in the store"),
         Store::CorruptRecord { .. } => "a record of the catalog is damaged".into(),
+        Store::DiskFull { bytes: 0, .. } => "the node's disk is full".into(),
         Store::DiskFull { bytes, .. } => {
             format!("the node's disk is full: no room for {bytes} bytes")
         }
@@ -125,6 +136,20 @@ impl Error {
         Self::InvalidRequest {
             field,
             reason: reason.into(),
+        }
+    }
+
+    /// What a component's damage means to the version of an app that is made of it. The empty app is none.
+    pub(crate) fn of_version(self, environment: &str, app: &str, version: u64) -> Self {
+        match self {
+            Self::ComponentNotFound { .. } | Self::ComponentDamaged { .. } if !app.is_empty() => {
+                Self::VersionDamaged {
+                    environment: environment.to_owned(),
+                    app: app.to_owned(),
+                    version,
+                }
+            }
+            other => other,
         }
     }
 
@@ -144,7 +169,7 @@ impl Error {
             | Self::ComponentNotFound { .. }
             | Self::CallNotFound { .. } => Code::NotFound,
             Self::AppStopped { .. } | Self::ResultNotKept { .. } => Code::FailedPrecondition,
-            Self::ComponentDamaged { .. } => Code::DataLoss,
+            Self::ComponentDamaged { .. } | Self::VersionDamaged { .. } => Code::DataLoss,
             Self::QueueFull { .. }
             | Self::NoSandbox { .. }
             | Self::TooManyCompilations { .. }
@@ -191,9 +216,10 @@ impl Error {
                 error.hints().into_iter().fold(detail(code, &error.name), ErrorDetail::hint)
             }
             Self::ComponentNotFound { digest } => detail("component-not-found", &digest.to_string())
-                .hint("upload it first: deploy it, or put it"),
+                .hint("upload it first: `lydian deploy` sends it, as `Client::put` does from a program"),
             Self::ComponentDamaged { digest } => detail("component-damaged", &digest.to_string())
                 .hint("deploy the same component again: its entry is then whole"),
+            Self::VersionDamaged { app, .. } => detail("version-damaged", app).hint(restoring(app)),
             Self::ComponentRefused { digest, code, hints, .. } | Self::NotPrepared { digest, code, hints, .. } => {
                 hints.iter().fold(detail(code, &digest.to_string()), ErrorDetail::hint)
             }
@@ -233,6 +259,16 @@ impl Error {
             }
             Self::Internal(_) => detail("internal", "").hint("the node's log has more"),
         }
+    }
+}
+
+/// How the component of an app comes back: by its content, which makes no new version.
+fn restoring(app: &str) -> String {
+    match is_ephemeral(app) {
+        true => "start what opened the app again: its component is then sent once more".to_owned(),
+        false => format!(
+            "deploy the same component again, which restores it: `lydian deploy PATH --name {app}`"
+        ),
     }
 }
 
@@ -321,5 +357,21 @@ pub(crate) fn known_names(there: &str, name: &str, known: &[&str]) -> String {
         0 => format!("{there} nothing"),
         1..=SHOWN => format!("{there} {}", shown.join(", ")),
         more => format!("{there} {} and {} more", shown.join(", "), more - SHOWN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the store says it, without its path.
+    #[test]
+    fn a_full_disk_is_told_without_a_number_that_means_nothing() {
+        let full = |bytes| {
+            let path = "/data".into();
+            Error::from(lydian_store::Error::DiskFull { path, bytes }).to_string()
+        };
+        assert_eq!(full(0), "the node's disk is full");
+        assert_eq!(full(7), "the node's disk is full: no room for 7 bytes");
     }
 }

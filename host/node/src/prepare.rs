@@ -39,9 +39,17 @@ pub(crate) async fn component(
         Err(error) => error,
     };
     let cause = failed.lock().take();
-    Err(match cause {
-        Some(cause) => unreadable(digest, cause),
-        None => refusal(digest, error),
+    use lydian_engine::Error as Engine;
+    Err(match (cause, error) {
+        (Some(cause), _) => unreadable(digest, cause),
+        // Whoever asked for the bytes first knows why they were not there; this call asks for itself.
+        (None, error @ Engine::Compile(compile::Error::Source { .. })) => {
+            match store.blobs().get(&digest).await {
+                Err(cause) => unreadable(digest, cause),
+                Ok(_) => refusal(digest, error),
+            }
+        }
+        (None, error) => refusal(digest, error),
     })
 }
 
@@ -91,8 +99,6 @@ pub(crate) fn refusal(digest: Digest, error: lydian_engine::Error) -> Error {
     };
     match &error {
         Engine::Compile(compile::Error::WrongDigest { .. }) => Error::ComponentDamaged { digest },
-        // Another call asked for the bytes at the same time and had the same answer.
-        Engine::Compile(compile::Error::Source { .. }) => Error::ComponentNotFound { digest },
         Engine::Compile(compile::Error::Refused(_)) => refused("not-a-component"),
         Engine::Compile(compile::Error::Invalid { .. }) => refused("invalid-component"),
         Engine::Compile(compile::Error::Crowded { waiting }) => {

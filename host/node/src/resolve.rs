@@ -94,7 +94,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`Error::AppNotFound`], [`Error::AppStopped`], [`Error::FunctionNotFound`],
-    /// [`Error::ComponentNotFound`], and what keeps a component from being made ready.
+    /// [`Error::ComponentNotFound`], [`Error::VersionDamaged`], and what keeps a component from being made ready.
     pub(crate) async fn function(&self, target: Option<&Target>) -> Result<Arc<Resolved>, Error> {
         let target = target.ok_or_else(|| Error::invalid("target", "is missing"))?;
         let (ready, component) = self.ready(target).await?;
@@ -147,7 +147,16 @@ impl Resolver {
             ready.mounts.get_or_try_init(make).await?;
         }
         let tenant = || prepare::tenant(&ready.place.environment, &ready.place.app);
-        prepare::component(&self.0.engine, &self.0.store, ready.digest, tenant).await
+        let component =
+            prepare::component(&self.0.engine, &self.0.store, ready.digest, tenant).await;
+        component.map_err(|error| {
+            let Place {
+                environment,
+                app,
+                version,
+            } = &ready.place;
+            error.of_version(environment, app, *version)
+        })
     }
 
     /// An app that is there, deployed or stopped.

@@ -35,7 +35,7 @@ pub enum Error {
     #[error("corrupt entry: record `{key}` cannot be read: {reason}")]
     CorruptRecord { key: Key, reason: String },
     /// No room for a write; nothing of it is visible.
-    #[error("disk full: no room for {bytes} bytes at `{path}`")]
+    #[error("disk full: no room{} at `{path}`", room(*.bytes))]
     DiskFull { path: PathBuf, bytes: u64 },
     /// The data was written by a later release.
     #[error(
@@ -80,12 +80,14 @@ pub enum Error {
         app: String,
         version: u64,
     },
-    /// The first version cannot be rolled back.
-    #[error("app `{app}` in environment `{environment}` has no version before {version}")]
+    /// The content of the first version cannot be rolled back.
+    #[error("app `{app}` in environment `{environment}` {}", no_earlier(*.version, *.origin))]
     NoEarlierVersion {
         environment: String,
         app: String,
         version: u64,
+        /// The version whose content the current one has.
+        origin: u64,
     },
     /// The `if_version` guard of a deploy did not hold.
     #[error("app `{app}` in environment `{environment}` is at version {current}, not {expected}")]
@@ -138,6 +140,23 @@ pub enum Conflict {
     Stale { job: JobId },
 }
 
+fn no_earlier(version: u64, origin: u64) -> String {
+    match version == origin {
+        true => format!("has no version before {version}"),
+        false => {
+            format!("is at version {version}, which is version {origin} again; none is before that")
+        }
+    }
+}
+
+fn room(bytes: u64) -> String {
+    match bytes {
+        // Not a write, but a name that was to be made or flushed.
+        0 => String::new(),
+        bytes => format!(" for {bytes} bytes"),
+    }
+}
+
 fn at(found: &Option<Rev>) -> String {
     found.map_or("absent".into(), |rev| format!("at {rev}"))
 }
@@ -149,7 +168,9 @@ impl Error {
             Self::CorruptEntry { .. } => "upload the same bytes again: the entry is then whole",
             Self::CorruptDatabase { .. } => "restore the file from a backup; check the disk",
             Self::CorruptRecord { .. } => "deploy the app again: its record is then rebuilt",
-            Self::DiskFull { .. } => "free space on that file system, or collect unused blobs",
+            Self::DiskFull { .. } => {
+                "free space on the file system of the data directory; `lydian doctor` tells how much is left"
+            }
             Self::NewerSchema { .. } => "run a release at least as new as the one that wrote it",
             Self::NotOurs { .. } => "point the data directory at an empty or a lydian directory",
             Self::Shared { .. } => {
@@ -160,6 +181,12 @@ impl Error {
             }
             Self::InvalidName { .. } => {
                 "use 1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit"
+            }
+            Self::NoEarlierVersion {
+                version, origin, ..
+            } if version == origin => "it is the first: deploy what shall run in its place",
+            Self::NoEarlierVersion { .. } => {
+                "name the version: `lydian app rollback APP VERSION`; `lydian app history APP` lists them"
             }
             Self::VersionChanged { .. } => {
                 "someone else deployed: look at the history, then deploy again"
@@ -199,4 +226,28 @@ impl Error {
 /// Shows bytes that are mostly text.
 pub(crate) fn lossy(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{}", bytes.escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name that could not be made had no bytes; "no room for 0 bytes" would be nonsense.
+    #[test]
+    fn a_full_disk_tells_the_bytes_there_were_and_a_command_there_is() {
+        let full = |bytes| Error::DiskFull {
+            path: "/data".into(),
+            bytes,
+        };
+        assert_eq!(full(0).to_string(), "disk full: no room at `/data`");
+        assert_eq!(
+            full(7).to_string(),
+            "disk full: no room for 7 bytes at `/data`"
+        );
+        assert!(
+            full(0)
+                .hint()
+                .is_some_and(|hint| hint.contains("`lydian doctor`"))
+        );
+    }
 }

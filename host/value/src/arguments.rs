@@ -18,6 +18,7 @@ impl FuncType {
         args: &[S],
         limits: &Limits,
     ) -> Result<Vec<Value>, Error> {
+        self.takes_values()?;
         if args.len() > self.params.len() {
             self.expect_count(args.len())?;
         }
@@ -43,6 +44,7 @@ impl FuncType {
         N: AsRef<str>,
         S: AsRef<str>,
     {
+        self.takes_values()?;
         let mut values: Vec<Option<Value>> = self.params.iter().map(|_| None).collect();
         for (name, text) in args {
             let index = self.parameter(name.as_ref())?;
@@ -56,6 +58,15 @@ impl FuncType {
         filled
             .map(|(param, value)| value.map_or_else(|| param.absent(), Ok))
             .collect()
+    }
+
+    /// Refuses a function that nobody can call from outside, before any text is taken for what it can never be.
+    fn takes_values(&self) -> Result<(), Error> {
+        let refused = |param: &Param| {
+            let ty = never_given(&param.ty)?.to_string();
+            Some(Error::new(ErrorKind::NotAnArgument { ty }).in_field(&param.name))
+        };
+        self.params.iter().find_map(refused).map_or(Ok(()), Err)
     }
 
     fn parameter(&self, name: &str) -> Result<usize, Error> {
@@ -76,6 +87,7 @@ impl FuncType {
     /// Arguments as JSON text: an array in order, an object by name, or, for a function of one parameter that takes neither
     /// arrays nor objects, the bare value.
     pub fn args_from_json(&self, text: &str, limits: &Limits) -> Result<Vec<Value>, Error> {
+        self.takes_values()?;
         let mut reader = JsonReader::new(text, limits);
         let args = match reader.peek() {
             Some(b'[') => self.args_from_array(&mut reader)?,
@@ -181,6 +193,19 @@ impl Param {
             ),
             None => format!("`{name}` takes {ty}, for example `{}`", ty.example()),
         }
+    }
+}
+
+/// The part of a type that keeps it from being an argument. What may be absent, or empty, does not.
+fn never_given(ty: &Type) -> Option<&Type> {
+    match ty {
+        Type::Stream(_) | Type::Future(_) | Type::ErrorContext => Some(ty),
+        Type::Record(record) => record
+            .fields
+            .iter()
+            .find_map(|field| never_given(&field.ty)),
+        Type::Tuple(items) => items.iter().find_map(never_given),
+        _ => None,
     }
 }
 

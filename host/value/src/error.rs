@@ -193,6 +193,12 @@ impl ErrorKind {
             ErrorKind::ArgumentCount { signature, .. } => {
                 vec![format!("the function is `{signature}`")]
             }
+            ErrorKind::NotAnArgument { .. } => {
+                vec![
+                    "let the function take a list instead: only a component can make a stream"
+                        .to_owned(),
+                ]
+            }
             ErrorKind::TooManyValues { .. } => {
                 vec![
                     "pass many small values as lists of numbers or strings, or in several calls"

@@ -294,3 +294,35 @@ fn pretty_json_keeps_numbers_on_a_line() {
         "{\n  \"a\": [1, 2],\n  \"b\": [\n    \"x\"\n  ],\n  \"c\": []\n}"
     );
 }
+
+/// Nobody outside can make a stream: no example may lead to the next refusal, whatever was given.
+#[test]
+fn a_stream_is_refused_in_one_sentence_however_it_is_given() {
+    let sum = FuncType::new(
+        "sum",
+        [("numbers", Type::Stream(Some(Type::U32.into())))],
+        Some(Type::U64),
+    );
+    let errors = [
+        sum.args_from_wave(&["[1, 2, 3]"], &limits()),
+        sum.args_from_wave(&["1"], &limits()),
+        sum.args_from_wave::<&str>(&[], &limits()),
+        sum.args_from_named(&[("numbers", "1")], &limits()),
+        sum.args_from_json("[1, 2, 3]", &limits()),
+        sum.args_from_json("1", &limits()),
+    ];
+    for error in errors {
+        let error = error.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "numbers: stream<u32> cannot be an argument, only a result"
+        );
+        let hints = error.hints();
+        assert!(
+            matches!(&hints[..], [hint] if hint.contains("a list instead")),
+            "{hints:?}"
+        );
+    }
+    let maybe = FuncType::new("f", [("x", Type::option(Type::Future(None)))], None);
+    assert!(maybe.args_from_wave::<&str>(&[], &limits()).is_ok());
+}

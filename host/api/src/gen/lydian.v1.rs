@@ -365,6 +365,7 @@ pub struct DescribeResponse {
     pub wit: ::prost::alloc::string::String,
     #[prost(bytes = "bytes", tag = "5")]
     pub manifest: ::prost::bytes::Bytes,
+    /// 0: not known, for the stored bytes are gone
     #[prost(uint64, tag = "6")]
     pub component_bytes: u64,
     #[prost(message, repeated, tag = "7")]

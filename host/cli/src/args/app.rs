@@ -42,11 +42,14 @@ pub(crate) struct NameArg {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Without VERSION, back from the version whose content is live: twice in a row goes back two versions,
+never to one that was rolled back from. `lydian app history APP` lists them all.")]
 pub(crate) struct RollbackArgs {
     /// The app's name
     #[arg(value_name = "APP")]
     pub(crate) app: String,
-    /// The version to return to, `3` or `v3` [default: the one before]
+    /// The version to return to, `3` or `v3` [default: the one before the content that is live]
     #[arg(value_parser = parse_version)]
     pub(crate) version: Option<u64>,
 }

@@ -147,16 +147,13 @@ pub(super) fn describe_tree(ctx: &Ctx, name: &str, description: &Description) ->
             tree.add(format!(
                 "component {}, {}",
                 app.component.short(),
-                units::bytes(description.component_bytes)
+                component_size(description)
             ));
             tree
         }
         _ => {
             let mut tree = Tree::new(format!("{}, not deployed", style.bold(name)));
-            tree.add(format!(
-                "component of {}",
-                units::bytes(description.component_bytes)
-            ));
+            tree.add(format!("component of {}", component_size(description)));
             tree
         }
     };
@@ -206,6 +203,14 @@ pub(super) fn describe_tree(ctx: &Ctx, name: &str, description: &Description) ->
         tree.add(imports);
     }
     tree.render(style)
+}
+
+/// An app may run although its component's bytes are gone.
+fn component_size(description: &Description) -> String {
+    match description.component_bytes {
+        0 => "a size not known: its stored bytes are gone".to_owned(),
+        bytes => units::bytes(bytes),
+    }
 }
 
 fn limits_tree(title: &str, limits: &lydian_client::Limits) -> Tree {
@@ -307,7 +312,7 @@ pub(super) fn description_json(description: &Description) -> Json {
         "app": description.app.as_ref().map(app_json),
         "functions": description.functions.iter().map(function_json).collect::<Vec<_>>(),
         "imports": description.imports,
-        "component_bytes": description.component_bytes,
+        "component_bytes": Some(description.component_bytes).filter(|bytes| *bytes > 0),
         "classes": description.classes.iter().map(class_json).collect::<Vec<_>>(),
         "mounts": description.mounts.iter().map(mount_json).collect::<Vec<_>>(),
         "entrypoints": description.entrypoints.iter().map(entrypoint_json).collect::<Vec<_>>(),

@@ -58,7 +58,7 @@ async fn list(ctx: &Ctx, args: ListArgs) -> Result<Exit, CliError> {
             call.kind.to_string(),
             target(call),
             units::timestamp(call.created_at),
-            took(call).map(units::duration).unwrap_or_default(),
+            took(call).map(took_text).unwrap_or_default(),
         ]);
     }
     ctx.output.print(&table.render(ctx.output.out))?;
@@ -84,6 +84,15 @@ fn target(call: &CallInfo) -> String {
 
 fn took(call: &CallInfo) -> Option<Duration> {
     call.finished_at?.duration_since(call.started_at?).ok()
+}
+
+/// Calls are listed with a clock of milliseconds: no figure is finer, and none took no time at all.
+fn took_text(took: Duration) -> String {
+    match took {
+        Duration::ZERO => "under 1 ms".to_owned(),
+        took if took < Duration::from_millis(100) => format!("{} ms", took.as_millis()),
+        took => units::duration(took),
+    }
 }
 
 fn info_json(call: &CallInfo) -> Json {
@@ -221,6 +230,13 @@ fn drawn(explanation: &Explanation, style: Style) -> String {
         );
         return text + &facts_text(limit_facts(explanation), style);
     }
+    let Some(usage) = usage else {
+        text += "  where its time went is not known: it was cancelled before it could tell\n\n";
+        let took = took(info).map(|took| ("took", took_text(took)));
+        let facts = took.into_iter().chain(limit_facts(explanation));
+        let failure = failure_fact(explanation, style);
+        return text + &facts_text(facts.chain(failure).collect(), style);
+    };
     let stages = stages(usage);
     let total: Duration = stages.iter().map(|(_, time)| *time).sum();
     for (name, time) in stages {
@@ -258,10 +274,13 @@ fn drawn(explanation: &Explanation, style: Style) -> String {
     ));
     facts.push(("output", units::bytes(usage.output_bytes)));
     facts.extend(limit_facts(explanation));
-    if let Some(failure) = &explanation.failure {
-        facts.push(("failure", style.red(failure)));
-    }
+    facts.extend(failure_fact(explanation, style));
     text + &facts_text(facts, style)
+}
+
+fn failure_fact(explanation: &Explanation, style: Style) -> Option<(&'static str, String)> {
+    let failure = explanation.failure.as_ref()?;
+    Some(("failure", style.red(failure)))
 }
 
 fn limit_facts(explanation: &Explanation) -> Vec<(&'static str, String)> {
@@ -301,23 +320,16 @@ fn bar(share: f64) -> String {
 }
 
 fn explanation_json(explanation: &Explanation) -> Json {
-    let usage = &explanation.usage;
-    let mut micros = serde_json::Map::new();
-    for (name, time) in stages(usage) {
-        micros.insert(format!("{name}_us"), json!(time.as_nanos() as f64 / 1e3));
-    }
-    micros.insert(
-        "cpu_us".to_owned(),
-        json!(usage.cpu.as_nanos() as f64 / 1e3),
-    );
+    // What is not known is null, not zero.
+    let usage = explanation.usage.as_ref();
     json!({
         "call": info_json(&explanation.info),
-        "time": micros,
-        "peak_memory_bytes": usage.peak_memory_bytes,
-        "bytes_in": usage.bytes_in,
-        "bytes_out": usage.bytes_out,
-        "output_bytes": usage.output_bytes,
-        "start": usage.start.to_string(),
+        "time": usage.map(times_json),
+        "peak_memory_bytes": usage.map(|usage| usage.peak_memory_bytes),
+        "bytes_in": usage.map(|usage| usage.bytes_in),
+        "bytes_out": usage.map(|usage| usage.bytes_out),
+        "output_bytes": usage.map(|usage| usage.output_bytes),
+        "start": usage.map(|usage| usage.start.to_string()),
         "start_reason": explanation.start_reason,
         "limits": super::app::limits_json(&explanation.limits),
         "failure": explanation.failure.as_ref().map(|failure| json!({
@@ -329,9 +341,27 @@ fn explanation_json(explanation: &Explanation) -> Json {
     })
 }
 
+fn times_json(usage: &Usage) -> Json {
+    let micros = |time: Duration| json!(time.as_nanos() as f64 / 1e3);
+    let stages = stages(usage).into_iter();
+    stages
+        .chain([("cpu", usage.cpu)])
+        .map(|(name, time)| (format!("{name}_us"), micros(time)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The list's clock counts milliseconds; most calls take less.
+    #[test]
+    fn a_call_of_less_than_a_millisecond_took_some_time() {
+        assert_eq!(took_text(Duration::ZERO), "under 1 ms");
+        assert_eq!(took_text(Duration::from_millis(1)), "1 ms");
+        assert_eq!(took_text(Duration::from_millis(1_500)), "1.50 s");
+    }
 
     #[test]
     fn bars_show_every_share_in_the_same_width() {

@@ -154,6 +154,61 @@ fn a_stopped_app_refuses_calls_until_it_is_deployed_again() {
     cli.run(&["run", "math::square", "4"]).is(0, "16\n", "");
 }
 
+/// The first version has none before it, however often its content came back; the way on is named.
+#[test]
+fn a_rollback_that_goes_no_further_names_the_way_on() {
+    let cli = deployed();
+    cli.file("lydian.toml", "timeout = \"5s\"\n");
+    cli.run(&["deploy", "math.wasm"]).exits(0);
+    cli.run(&["app", "rollback", "math"]).exits(0);
+    let further = cli.run(&["app", "rollback", "math"]);
+    further.exits(1);
+    for said in [
+        "version 3, which is version 1 again",
+        "hint: name the version: `lydian app rollback APP VERSION`",
+    ] {
+        assert!(further.stderr.contains(said), "{}", further.stderr);
+    }
+    let named = cli.run(&["app", "rollback", "math", "v2"]);
+    assert!(named.stdout.starts_with("math is now v4\n"), "{named:?}");
+}
+
+/// A disk that changes a few bytes must cost one app's next compilation, and be mended by the deploy that is advised.
+#[test]
+fn a_damaged_component_names_its_app_and_is_mended_by_a_deploy() {
+    let cli = deployed();
+    let digest = cli.command(&["app", "list", "--json"]).output().unwrap();
+    let apps: serde_json::Value = serde_json::from_slice(&digest.stdout).unwrap();
+    let digest = apps[0]["component"].as_str().unwrap();
+    let blob = cli.home().join("blobs").join(&digest[..2]).join(digest);
+    let damage = || {
+        let mut bytes = std::fs::read(&blob).unwrap();
+        bytes[1_000..1_004].fill(0xa5);
+        std::fs::remove_file(&blob).unwrap();
+        std::fs::write(&blob, bytes).unwrap();
+    };
+    damage();
+    cli.run(&["run", "math::square", "3"]).is(0, "9\n", "");
+    std::fs::remove_dir_all(cli.home().join("artifacts")).unwrap();
+    for _ in 0..2 {
+        let ran = cli.run(&["run", "math::square", "3"]);
+        ran.exits(1);
+        for said in [
+            "app `math` version 1",
+            "damaged",
+            "`lydian deploy PATH --name math`",
+        ] {
+            assert!(ran.stderr.contains(said), "{}", ran.stderr);
+        }
+    }
+    cli.run(&["deploy", "math.wasm"]).exits(0);
+    cli.run(&["run", "math::square", "3"]).is(0, "9\n", "");
+    // Also where nobody has noticed the damage before.
+    damage();
+    cli.run(&["deploy", "math.wasm"]).exits(0);
+    assert_eq!(std::fs::read(&blob).unwrap(), guests::MATH.bytes());
+}
+
 #[test]
 fn environments_keep_apps_apart() {
     let cli = deployed();

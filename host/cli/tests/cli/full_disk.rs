@@ -54,6 +54,10 @@ fn a_deploy_that_does_not_fit_is_told_and_leaves_the_room_to_others() {
     assert_eq!(ran.stdout, "16\n");
     assert!(ran.stderr.contains("disk is full"), "{}", ran.stderr);
     assert!(ran.stderr.contains("hint: free space"), "{}", ran.stderr);
+    // The first is a number that says nothing, the second a command that is not there.
+    for not_said in ["for 0 bytes", "collect"] {
+        assert!(!ran.stderr.contains(not_said), "{}", ran.stderr);
+    }
 }
 
 /// The node as a whole: it goes on answering, says what is wrong when it is asked, and takes what fits.

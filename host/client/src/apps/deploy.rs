@@ -11,6 +11,9 @@ use lydian_value::Digest;
 /// This client, as the history shows who deployed.
 pub(super) const CLIENT: &str = concat!("lydian-client ", env!("CARGO_PKG_VERSION"));
 
+/// The node's code for a stored component that is not what was stored.
+const DAMAGED: &str = "component-damaged";
+
 /// A component to deploy: its bytes, or the digest of what the node has already.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -147,9 +150,9 @@ impl Client {
     }
 
     async fn send_deploy(&self, deploy: Deploy, dry_run: bool) -> Result<Deployed> {
-        let digest = match deploy.code {
-            Code::Bytes(bytes) => self.put(bytes).await?,
-            Code::Digest(digest) => digest,
+        let (digest, bytes) = match deploy.code {
+            Code::Bytes(bytes) => (self.put(bytes.clone()).await?, Some(bytes)),
+            Code::Digest(digest) => (digest, None),
         };
         let request = v1::DeployRequest {
             environment: self.environment().to_owned(),
@@ -158,6 +161,14 @@ impl Client {
             dry_run,
             ..deploy.request
         };
-        Deployed::try_from(self.once(self.apps_api().deploy(request)).await?)
+        let mut answer = self.once(self.apps_api().deploy(request.clone())).await;
+        // The node found its copy damaged only now and has set it aside: these bytes take its place.
+        if let (Err(error), Some(bytes)) = (&answer, bytes)
+            && error.code() == DAMAGED
+        {
+            self.put(bytes).await?;
+            answer = self.once(self.apps_api().deploy(request)).await;
+        }
+        Deployed::try_from(answer?)
     }
 }

@@ -184,11 +184,12 @@ impl Client {
             .collect()
     }
 
-    /// Makes a new version with the content of an earlier one: of `version`, or of the one before the
-    /// current one when it is zero.
+    /// Makes a new version with the content of an earlier one: of `version`, or when it is zero of the one
+    /// before that whose content is current. Twice in a row goes back two versions.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound): no such app or version.
+    /// - [`Error::NotFound`](crate::Error::NotFound): no such app or version.
+    /// - [`Error::Conflict`](crate::Error::Conflict): the content is that of the first version, and none is named.
     ///
     /// ```no_run
     /// # async fn example(client: lydian_client::Client) -> lydian_client::Result<()> {

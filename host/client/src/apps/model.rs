@@ -133,7 +133,7 @@ pub struct Description {
     pub wit: String,
     /// The manifest in force, as JSON; may be empty.
     pub manifest: Bytes,
-    /// Size of the component.
+    /// Size of the component; 0 when it is not known, for its stored bytes are gone.
     pub component_bytes: u64,
     /// Classes, whose methods are among the functions.
     pub classes: Vec<ClassInfo>,

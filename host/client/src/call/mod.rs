@@ -236,7 +236,9 @@ impl Call {
     /// ```no_run
     /// # async fn example(call: lydian_client::Call) -> lydian_client::Result<()> {
     /// let explanation = call.explain().await?;
-    /// println!("{:?} in the sandbox", explanation.usage.run);
+    /// if let Some(usage) = explanation.usage {
+    ///     println!("{:?} in the sandbox", usage.run);
+    /// }
     /// # Ok(())
     /// # }
     /// ```
@@ -254,7 +256,7 @@ impl Call {
             .await?;
         Ok(Explanation {
             info: CallInfo::try_from(response.info.unwrap_or_default())?,
-            usage: response.usage.map(Usage::from).unwrap_or_default(),
+            usage: response.usage.map(Usage::from),
             failure: response.failure.map(Failure::from),
             start_reason: response.start_reason,
             limits: response.limits.map(Limits::from).unwrap_or_default(),

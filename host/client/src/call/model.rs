@@ -249,8 +249,8 @@ impl From<v1::call_info::Kind> for CallKind {
 pub struct Explanation {
     /// The call.
     pub info: CallInfo,
-    /// Where its time went.
-    pub usage: Usage,
+    /// Where its time went; none while it has not ended, and where a call that was cancelled was not there to tell.
+    pub usage: Option<Usage>,
     /// Why it has no result.
     pub failure: Option<Failure>,
     /// Why its sandbox was fresh, warm or cold: a sentence.

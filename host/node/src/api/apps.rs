@@ -207,17 +207,21 @@ impl AppsService {
         app: Option<v1::App>,
     ) -> Result<v1::DescribeResponse, Error> {
         let core = &self.0;
-        let size = core
-            .store
-            .blobs()
-            .size(&digest)
-            .await?
-            .ok_or(Error::ComponentNotFound { digest })?;
+        let size = core.store.blobs().size(&digest).await?;
+        // What was deployed may be described, and run, without its bytes.
+        if size.is_none() && app.is_none() {
+            return Err(Error::ComponentNotFound { digest });
+        }
         let tenant = || match &app {
             Some(app) => prepare::tenant(&app.environment, &app.name),
             None => prepare::tenant("", ""),
         };
-        let component = prepare::component(&core.engine, &core.store, digest, tenant).await?;
+        let component = prepare::component(&core.engine, &core.store, digest, tenant)
+            .await
+            .map_err(|error| match &app {
+                Some(app) => error.of_version(&app.environment, &app.name, app.version),
+                None => error,
+            })?;
         let interface = component.interface();
         let parsed = match &app {
             Some(_) => Manifest::parse(manifest)?,
@@ -248,7 +252,7 @@ impl AppsService {
             functions,
             imports: interface.imports.clone(),
             manifest: manifest.clone(),
-            component_bytes: size,
+            component_bytes: size.unwrap_or_default(),
             classes: parsed
                 .classes()
                 .iter()
@@ -271,7 +275,7 @@ impl AppsService {
             version: app.current.number,
             component: Bytes::copy_from_slice(app.current.component.as_bytes()),
             deployed_at_ms: app.current.deployed_at_ms,
-            functions: self.0.functions_of(&app.current).await,
+            functions: self.0.functions_of(app).await,
             ephemeral: is_ephemeral(&app.name),
             detached: self.0.ephemerals.is_detached(&app.name),
             calls_running: self.0.resolver.live(app).running.load(Ordering::Relaxed),

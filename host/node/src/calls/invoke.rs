@@ -250,6 +250,22 @@ impl Running {
         outcome
     }
 
+    /// As [`Running::ended`], of a call that was stopped because nobody reads its answer.
+    pub(crate) fn abandoned(&self, mut outcome: Outcome) {
+        if let Err(failure) = &mut outcome.result
+            && failure.kind == FailureKind::Cancelled
+        {
+            *failure = self.gone();
+        }
+        self.ended(outcome);
+    }
+
+    fn gone(&self) -> Failure {
+        let name = self.call.target.name();
+        let text = format!("function `{name}` was cancelled: its caller went away");
+        Failure::new(FailureKind::Cancelled, text)
+    }
+
     /// Records that the call failed before it had a sandbox.
     pub(crate) fn refused(&self, failure: Failure) -> Outcome {
         self.call.finished(Usage::default(), Some(failure.clone()));
@@ -264,14 +280,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         if self.call.running() {
             self.call.cancel.cancel();
-            let text = format!(
-                "function `{}` was cancelled: its caller went away",
-                self.call.target.name()
-            );
-            self.call.finished(
-                Usage::default(),
-                Some(Failure::new(FailureKind::Cancelled, text)),
-            );
+            // What a sandbox has used went with the future that carried it.
+            let usage = self.call.in_line().then(Usage::default);
+            self.call.finished(usage, Some(self.gone()));
         }
         self.call
             .target

@@ -22,6 +22,9 @@ use std::time::Duration;
 
 /// Longest wait of one `Get`: a caller that wants to wait longer asks again.
 pub(crate) const MAX_GET_WAIT: Duration = Duration::from_secs(60 * 60);
+/// A sandbox gives way within a tick of its clock; a call that is not stopped by then is recorded as cancelled without
+/// what it has used.
+const LONGEST_STOP: Duration = Duration::from_secs(1);
 /// Calls in a listing that names no number, and at most.
 const DEFAULT_LISTED: u32 = 100;
 const MAX_LISTED: u32 = 10_000;
@@ -65,7 +68,7 @@ impl Core {
         }
         let outcome = progress.failure.map(|failure| v1::Outcome {
             result: Some(v1::outcome::Result::Failure(convert::failure(failure))),
-            usage: Some(convert::usage(&progress.usage)),
+            usage: progress.usage.as_ref().map(convert::usage),
         });
         Ok(v1::GetCallResponse {
             info: Some(call_info(&call)),
@@ -87,6 +90,15 @@ impl Core {
         let Some(job) = self.job(&request.call).await? else {
             return Err(Error::CallNotFound { call: request.call });
         };
+        if let Some(call) = local.filter(|call| call.in_sandbox()) {
+            call.cancel.cancel();
+            // The attempt records its end itself, with what it has used and printed.
+            self.job_end(&request.call, LONGEST_STOP).await?;
+            let state = self.job(&request.call).await?.map(|job| job.state);
+            if state == Some(JobState::Cancelled) {
+                return Ok(v1::CancelResponse { was_running: true });
+            }
+        }
         let text = format!("function `{}` was cancelled", job_info(&job).function);
         let ended = Ended::failure(convert::failure(Failure::new(FailureKind::Cancelled, text)));
         let reason = ended.encode_to_vec().into();
@@ -176,7 +188,7 @@ impl Core {
         }
         let call = self.remembered(&request.call)?;
         let progress = call.progress();
-        let usage = (!call.running()).then(|| convert::usage(&progress.usage));
+        let usage = progress.usage.as_ref().map(convert::usage);
         let failure = progress.failure.map(convert::failure);
         Ok(explained(
             call_info(&call),
@@ -269,15 +281,16 @@ fn explained(
     failure: Option<v1::Failure>,
     limits: Option<v1::Limits>,
 ) -> v1::ExplainResponse {
-    let start = usage
-        .as_ref()
-        .map(|usage| usage.start())
-        .unwrap_or_default();
+    let start_reason = match &usage {
+        _ if info.started_at_ms == 0 => convert::start_reason(v1::usage::Start::Unspecified),
+        Some(usage) => convert::start_reason(usage.start()),
+        None => "not known",
+    };
     v1::ExplainResponse {
         info: Some(info),
         usage,
         failure,
-        start_reason: convert::start_reason(start).to_owned(),
+        start_reason: start_reason.to_owned(),
         limits,
     }
 }

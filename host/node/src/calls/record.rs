@@ -50,7 +50,8 @@ pub(crate) struct Progress {
     pub(crate) state: State,
     pub(crate) started_at_ms: u64,
     pub(crate) finished_at_ms: u64,
-    pub(crate) usage: Usage,
+    /// None until it ended, and where nobody was left to tell.
+    pub(crate) usage: Option<Usage>,
     pub(crate) failure: Option<Failure>,
 }
 
@@ -86,7 +87,7 @@ impl Call {
                 state: State::Queued,
                 started_at_ms: 0,
                 finished_at_ms: 0,
-                usage: Usage::default(),
+                usage: None,
                 failure: None,
             }),
         }
@@ -138,7 +139,7 @@ impl Call {
     }
 
     /// Marks the end, once; what comes later changes nothing.
-    pub(crate) fn finished(&self, usage: Usage, failure: Option<Failure>) {
+    pub(crate) fn finished(&self, usage: impl Into<Option<Usage>>, failure: Option<Failure>) {
         let mut progress = self.progress.lock();
         if !progress.running() {
             return;
@@ -149,7 +150,7 @@ impl Call {
             Some(_) => State::Failed,
         };
         progress.finished_at_ms = now_ms();
-        progress.usage = usage;
+        progress.usage = usage.into();
         progress.failure = failure;
         drop(progress);
         self.mounts.lock().clear();
@@ -166,6 +167,16 @@ impl Call {
     /// Whether the call has not ended.
     pub(crate) fn running(&self) -> bool {
         self.progress.lock().running()
+    }
+
+    /// Whether the call waits for a sandbox.
+    pub(crate) fn in_line(&self) -> bool {
+        self.progress.lock().state == State::Queued
+    }
+
+    /// Whether the call has a sandbox now.
+    pub(crate) fn in_sandbox(&self) -> bool {
+        self.progress.lock().state == State::Running
     }
 
     /// Stops the call because the node stops.

@@ -8,8 +8,9 @@ use crate::calls::seat::Seat;
 use crate::convert;
 use crate::core::Core;
 use crate::error::Error;
+use bytes::Bytes;
 use lydian_api::v1::{self, LogChunk, RunEvent, Started, run_event::Event};
-use lydian_engine::{Invocation, Items, Outcome, Run, StreamItems};
+use lydian_engine::{Failure, FailureKind, Invocation, Items, Outcome, Run, StreamItems, Usage};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -78,42 +79,68 @@ async fn tell(
         // Kept instances give no streams.
         seat if running.call.target.class.is_some() || !invocation.function.has_streams() => {
             let run = core.run_in(seat, &running.call, invocation);
-            if let Ok(outcome) = teller.while_running(run).await {
-                let _ = teller.last(running.ended(outcome)).await;
+            match teller.while_running(&running, run).await {
+                Ok(outcome) => {
+                    let _ = teller.last(running.ended(outcome)).await;
+                }
+                Err(outcome) => running.abandoned(outcome),
             }
             return;
         }
         Seat::Kept(_) => return,
         Seat::Fresh(slot) => slot,
     };
-    let Ok(Run { mut outcome, items }) = teller.while_running(core.engine.run(invocation)).await
-    else {
-        return;
+    let ran = teller.while_running(&running, core.engine.run(invocation));
+    let (Run { mut outcome, items }, gone) = match ran.await {
+        Ok(run) => (run, false),
+        Err(run) => (run, true),
     };
     outcome.usage.queue += slot.queued;
-    let Some(items) = items else {
-        drop(slot);
-        let outcome = running.ended(outcome);
-        let _ = teller.last(outcome).await;
-        return;
-    };
-    // The sandbox lives on while its streams are read, so the call has not ended yet.
-    let (usage, failure) = (outcome.usage, outcome.result.as_ref().err().cloned());
-    if teller.last(outcome).await.is_err() {
-        return;
+    match items {
+        Some(items) => tell_items(running, outcome, items, gone, teller).await,
+        None if gone => running.abandoned(outcome),
+        None => {
+            drop(slot);
+            let outcome = running.ended(outcome);
+            let _ = teller.last(outcome).await;
+        }
     }
-    let streamed = teller.items(items).await;
-    if let Ok((total, broken)) = streamed {
-        let result = match failure.or(broken) {
-            Some(failure) => Err(failure),
-            None => Ok(bytes::Bytes::new()),
-        };
-        let usage = lydian_engine::Usage {
-            queue: usage.queue,
-            ..total
-        };
-        drop(slot);
-        running.ended(Outcome { result, usage });
+}
+
+/// Tells the answer, then the items of its streams. The sandbox lives on while they are read, so the call ends with
+/// them.
+async fn tell_items(
+    running: Running,
+    outcome: Outcome,
+    mut items: Items,
+    gone: bool,
+    mut teller: Teller,
+) {
+    let (queue, failure) = (outcome.usage.queue, outcome.result.as_ref().err().cloned());
+    let streamed = match gone {
+        true => Err(Gone),
+        false => match teller.last(outcome).await {
+            Ok(()) => teller.items(&mut items).await,
+            Err(gone) => Err(gone),
+        },
+    };
+    if streamed.is_err() {
+        running.call.cancel.cancel();
+    }
+    let usage = Usage {
+        queue,
+        ..items.usage().await
+    };
+    match streamed {
+        Ok(broken) => {
+            let result = failure.or(broken).map_or_else(|| Ok(Bytes::new()), Err);
+            running.ended(Outcome { result, usage });
+        }
+        Err(Gone) => {
+            let cancelled = Failure::new(FailureKind::Cancelled, "");
+            let result = Err(failure.unwrap_or(cancelled));
+            running.abandoned(Outcome { result, usage });
+        }
     }
 }
 
@@ -132,17 +159,25 @@ impl Teller {
             .try_send(event(Event::Outcome(convert::outcome(outcome))));
     }
 
-    /// Sends output as it comes until `run` is done.
-    async fn while_running<T>(&mut self, run: impl Future<Output = T>) -> Result<T, Gone> {
+    /// Sends output as it comes until `run` is done. When its reader is gone the call is cancelled, and what came of
+    /// it, which nobody will read, is the error: it tells what was used.
+    async fn while_running<T>(
+        &mut self,
+        running: &Running,
+        run: impl Future<Output = T>,
+    ) -> Result<T, T> {
         let mut run = std::pin::pin!(run);
         loop {
-            let chunks = tokio::select! {
+            let told = tokio::select! {
                 biased;
                 done = &mut run => return Ok(done),
-                () = self.events.closed() => return Err(Gone),
-                Some(chunks) = self.log.next() => chunks,
+                () = self.events.closed() => Err(Gone),
+                Some(chunks) = self.log.next() => self.print(chunks).await,
             };
-            self.print(chunks).await?;
+            if told.is_err() {
+                running.call.cancel.cancel();
+                return Err(run.await);
+            }
         }
     }
 
@@ -153,11 +188,8 @@ impl Teller {
         self.send(Event::Outcome(convert::outcome(outcome))).await
     }
 
-    /// Sends the items of the result's streams, and the output meanwhile; answers what all of it used.
-    async fn items(
-        &mut self,
-        mut items: Items,
-    ) -> Result<(lydian_engine::Usage, Option<lydian_engine::Failure>), Gone> {
+    /// Sends the items of the result's streams, and the output meanwhile; answers what broke them.
+    async fn items(&mut self, items: &mut Items) -> Result<Option<Failure>, Gone> {
         let mut broken = None;
         loop {
             tokio::select! {
@@ -174,7 +206,7 @@ impl Teller {
         }
         let rest = self.log.ready().unwrap_or_default();
         self.print(rest).await?;
-        Ok((items.usage().await, broken))
+        Ok(broken)
     }
 
     async fn print(&self, chunks: Vec<LogChunk>) -> Result<(), Gone> {

@@ -11,6 +11,8 @@ mod apps;
 mod bad_input;
 mod blobs;
 mod calls;
+mod cancel;
+mod damage;
 mod ephemeral;
 mod front;
 mod guests;

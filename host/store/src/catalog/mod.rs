@@ -207,8 +207,31 @@ impl Catalog {
         self.publish(&environment, &app, if_version, version).await
     }
 
-    /// Makes a new version with the content of an earlier one. When none is named, of the one before
-    /// the current content: rolling back twice goes back two versions.
+    /// The version before the one whose content is current: rolling back twice goes back two versions, and never
+    /// to one that was rolled back from.
+    ///
+    /// # Errors
+    /// [`Error::AppNotFound`], [`Error::NoEarlierVersion`].
+    pub async fn version_before(&self, environment: &str, name: &str) -> Result<u64> {
+        let current = self.existing(environment, name)?.current.clone();
+        let version = current.number;
+        let mut origin = current;
+        // Each is of a smaller number, so this ends.
+        while let Some(earlier) = origin.rolled_back_to.filter(|to| *to < origin.number) {
+            origin = self.version(environment, name, earlier).await?;
+        }
+        match origin.number {
+            0 | 1 => Err(Error::NoEarlierVersion {
+                environment: environment.into(),
+                app: name.into(),
+                version,
+                origin: origin.number,
+            }),
+            number => Ok(number - 1),
+        }
+    }
+
+    /// Makes a new version with the content of an earlier one: of [`Catalog::version_before`] when none is named.
     ///
     /// # Errors
     /// [`Error::AppNotFound`], [`Error::VersionNotFound`], [`Error::NoEarlierVersion`].
@@ -220,15 +243,10 @@ impl Catalog {
         client: &str,
     ) -> Result<Deployed> {
         let current = self.existing(environment, name)?.current.clone();
-        let to = to.unwrap_or_else(|| current.rolled_back_to.unwrap_or(current.number) - 1);
-        if to == 0 {
-            let (environment, app) = (environment.into(), name.into());
-            return Err(Error::NoEarlierVersion {
-                environment,
-                app,
-                version: current.number,
-            });
-        }
+        let to = match to {
+            Some(to) => to,
+            None => self.version_before(environment, name).await?,
+        };
         let version = Version {
             deployed_at_ms: self.0.clock.now_ms(),
             message: format!("rolled back to version {to}"),

@@ -137,7 +137,24 @@ conformance! { StoreBed:
         let expected = [(5, Some(1)), (4, Some(2)), (3, None), (2, None), (1, None)];
         assert_eq!(history(&store, "demo").await, expected);
         let error = store.catalog().rollback("main", "demo", None, "me").await.unwrap_err();
-        assert!(matches!(error, Error::NoEarlierVersion { .. }));
+        assert!(matches!(error, Error::NoEarlierVersion { version: 5, origin: 1, .. }));
+        assert!(error.to_string().contains("version 5, which is version 1 again"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("lydian app rollback APP VERSION")));
+    }
+
+    /// What was rolled back from was bad; going back further must not bring it up again.
+    async fn rolling_back_never_returns_to_what_was_rolled_back_from(bed) {
+        let store = bed.open().await;
+        let back = || store.catalog().rollback("main", "demo", None, "me");
+        for content in ["one", "two", "bad"] {
+            deploy(&store, "demo", content).await;
+        }
+        assert_eq!(back().await.unwrap().version.rolled_back_to, Some(2));
+        deploy(&store, "demo", "bad as well").await;
+        assert_eq!(back().await.unwrap().version.rolled_back_to, Some(4));
+        assert_eq!(back().await.unwrap().version.rolled_back_to, Some(1));
+        let error = back().await.unwrap_err();
+        assert!(matches!(error, Error::NoEarlierVersion { version: 7, origin: 1, .. }));
     }
 
     async fn a_stopped_app_is_started_by_start_or_deploy(bed) {

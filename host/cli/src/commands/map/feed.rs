@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::arguments;
+use crate::exit::Exit;
 use crate::inputs::Lines;
 use crate::output::error::CliError;
 use crate::units;
@@ -204,10 +205,9 @@ fn read(
 fn parse(lines: &Lines<'_>, line: &[u8], ty: &FuncType) -> Result<Option<Bytes>, CliError> {
     if line.len() as u64 > MAX_LINE_BYTES {
         let most = units::bytes(MAX_LINE_BYTES);
-        return Err(CliError::usage(
-            "line-too-long",
-            format!("the line is longer than {most}"),
-        ));
+        let text = format!("the line is longer than {most}");
+        return Err(CliError::new(Exit::Limit, "line-too-long", text)
+            .hint("a line is the arguments of one call: spread what it holds over several lines"));
     }
     let text = std::str::from_utf8(line)
         .map_err(|_| CliError::usage("not-utf8", "the line is not UTF-8 text"))?;
@@ -221,7 +221,6 @@ mod tests {
     use lydian_value::Type;
 
     use super::*;
-    use crate::exit::Exit;
 
     fn lines_of(text: &'static str) -> (Vec<Vec<Wire>>, Option<CliError>, Arc<Shared>) {
         let source = Source {
@@ -276,5 +275,18 @@ mod tests {
             error.message
         );
         assert_eq!(error.exit, Exit::Usage);
+    }
+
+    /// As every other limit.
+    #[test]
+    fn a_line_over_the_limit_ends_at_a_limit_and_tells_the_way_out() {
+        let square = FuncType::new("square", [("x", Type::U64)], None);
+        let lines = Lines::new(&square, false);
+        let line = vec![b'1'; MAX_LINE_BYTES as usize + 1];
+        let error = parse(&lines, &line, &square).unwrap_err();
+        assert_eq!(error.exit, Exit::Limit);
+        assert!(error.message.contains("64.0 MiB"), "{}", error.message);
+        let hint = &error.hints[0];
+        assert!(hint.contains("several lines"), "{hint}");
     }
 }
