@@ -18,7 +18,7 @@ pub(crate) fn clients(app: &App<'_>, name: &str) -> TokenStream {
             name,
             &function.call.wit,
             &function.call,
-            &quote!(#rust(#(#names),*)),
+            &plain_call(rust, &names),
         )
     });
     let classes = app.classes.iter().map(|class| class_clients(name, class));
@@ -30,8 +30,13 @@ pub(crate) fn clients(app: &App<'_>, name: &str) -> TokenStream {
     }
 }
 
-fn names(call: &Callable) -> Vec<&Ident> {
+pub(crate) fn names(call: &Callable) -> Vec<&Ident> {
     call.params.iter().map(|param| &param.rust).collect()
+}
+
+/// A plain call, by a path: a parameter may have the function's name.
+pub(crate) fn plain_call(rust: &Ident, names: &[&Ident]) -> TokenStream {
+    quote!(self::#rust(#(#names),*))
 }
 
 fn class_clients(app: &str, class: &Class) -> TokenStream {
@@ -271,7 +276,7 @@ fn table(app: &App<'_>, name: &str) -> TokenStream {
     let functions = app.functions.iter().map(|function| {
         let (rust, call) = (&function.call.rust, &function.call);
         let names = names(call);
-        entry(&call.wit, call, &quote!(#rust(#(#names),*)))
+        entry(&call.wit, call, &plain_call(rust, &names))
     });
     let methods = app.classes.iter().flat_map(|class| {
         let (rust, slot) = (&class.rust, slot(&class.rust));
