@@ -142,6 +142,14 @@ fn client(app: &str, target: &str, call: &Callable, run: &TokenStream) -> TokenS
                     const NAME: ::lydian::__rt::Name = ::lydian::__rt::name(#app, #target);
                     ::lydian::__rt::stream(&NAME, #plain, (#(#names,)*)).await
                 }
+                /// Refused where it is used: a function cannot read what another streams.
+                #[cfg(target_family = "wasm")]
+                pub async fn remote(#(_: #types),*) -> ::lydian::Result<::lydian::Stream<::lydian::Result<#item>>>
+                where
+                    for<'a> &'a (): ::lydian::__rt::StreamsInside,
+                {
+                    <&() as ::lydian::__rt::StreamsInside>::read()
+                }
             }
         }
         _ => calls(app, target, call, &params, &output, &plain),
