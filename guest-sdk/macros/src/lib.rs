@@ -10,6 +10,7 @@ mod model;
 mod names;
 mod settings;
 mod siblings;
+mod stubs;
 mod types;
 mod values;
 mod wit;
@@ -111,7 +112,7 @@ pub fn import(input: TokenStream) -> TokenStream {
 /// An attribute that an app takes off its own items; whoever expands it stands elsewhere.
 fn misplaced(name: &str, item: TokenStream) -> TokenStream {
     let text = format!(
-        "`#[lydian::{name}]` belongs inside a module with `#[lydian::app]`, written in full with `lydian::`"
+        "`#[lydian::{name}]` belongs directly inside a module with `#[lydian::app]`, not in a module within it, and is written in full with `lydian::`"
     );
     let mistake = syn::Error::new(proc_macro2::Span::call_site(), text).into_compile_error();
     let mut all = item;

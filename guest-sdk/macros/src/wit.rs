@@ -332,7 +332,7 @@ mod tests {
             #[lydian::function] pub fn #function(size: Size) {}
         };
         let mut items = syn::parse2::<syn::File>(items).expect("is Rust").items;
-        let found = crate::model::take(&mut items).expect("is an app");
+        let (found, _) = crate::model::take(&mut items);
         let app = crate::model::read(found, &items).expect("is an app");
         World::of(&app, "krate", "app").expect("has a world")
     }

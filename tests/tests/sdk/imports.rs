@@ -22,7 +22,10 @@ lydian::import! {
 /// Without the lines that another release of the compiler may change.
 fn lasting(wit: &str) -> String {
     let lasts = |line: &&str| !line.trim_start().starts_with("import wasi:");
-    wit.lines().filter(lasts).map(|line| format!("{line}\n")).collect()
+    wit.lines()
+        .filter(lasts)
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// Docs of functions, types, fields and cases among them, which a component does not keep by itself.

@@ -11,7 +11,11 @@ use std::ops::Range;
 pub(super) fn alone(texts: &mut [String]) {
     let packages: HashSet<String> = texts
         .iter()
-        .flat_map(|text| statements(text).into_iter().map(|at| without_comments(&text[at])))
+        .flat_map(|text| {
+            statements(text)
+                .into_iter()
+                .map(|at| without_comments(&text[at]))
+        })
         .filter_map(|statement| Some(statement.strip_prefix("package ")?.trim().to_owned()))
         .collect();
     for text in texts {
