@@ -144,7 +144,9 @@ fn client(app: &str, target: &str, call: &Callable, run: &TokenStream) -> TokenS
                 }
                 /// Refused where it is used: a function cannot read what another streams.
                 #[cfg(target_family = "wasm")]
-                pub async fn remote(#(_: #types),*) -> ::lydian::Result<::lydian::Stream<::lydian::Result<#item>>>
+                pub fn remote(
+                    #(_: #types),*
+                ) -> ::std::future::Ready<::lydian::Result<::lydian::Stream<::lydian::Result<#item>>>>
                 where
                     for<'a> &'a (): ::lydian::__rt::StreamsInside,
                 {
@@ -313,4 +315,33 @@ fn entry(target: &str, call: &Callable, run: &TokenStream) -> TokenStream {
     let types = call.params.iter().map(|param| &param.syn);
     let (output, plain) = (output_type(&call.output), plain(call, run));
     quote!((#target, |args| ::lydian::__rt::erased::<(#(#types,)*), #output>(#plain, args)),)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without it, a guest that calls `remote` would be told that there is none.
+    #[test]
+    fn a_stream_that_a_guest_cannot_read_is_refused_in_words() {
+        let items = quote!(
+            #[lydian::function]
+            pub fn count(n: u32) -> impl Iterator<Item = u32> {
+                0..n
+            }
+        );
+        let mut items = syn::parse2::<syn::File>(items).expect("is Rust").items;
+        let (found, _) = crate::model::take(&mut items);
+        let app = crate::model::read(found, &items).expect("is an app");
+        let code = clients(&app, "app").to_string();
+        let refused = quote! {
+            #[cfg(target_family = "wasm")]
+            pub fn remote(
+                _: u32
+            ) -> ::std::future::Ready<::lydian::Result<::lydian::Stream<::lydian::Result<u32>>>>
+            where
+                for<'a> &'a (): ::lydian::__rt::StreamsInside,
+        };
+        assert!(code.contains(&refused.to_string()), "{code}");
+    }
 }

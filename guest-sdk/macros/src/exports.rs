@@ -329,10 +329,8 @@ impl Export<'_> {
     /// Hands out the readable end, then feeds the other until the source or the reader ends.
     fn stream(&self, stream: &Stream, run: &TokenStream) -> TokenStream {
         let item = &stream.syn;
-        let module = match self.class {
-            None => "[export]$root".to_owned(),
-            Some(class) => format!("[export]{class}"),
-        };
+        // No method streams.
+        let module = "[export]$root";
         let function = &self.function.name;
         let names = |what: &str| format!("[{what}-0]{function}");
         let (new, cancel_write, cancel_read) = (

@@ -272,7 +272,7 @@ impl<'a> Import<'a> {
             #[allow(dead_code, clippy::too_many_arguments)]
             impl #rust {
                 /// Refused where it is used: what streams has no typed client.
-                pub async fn remote(#(#params),*) -> ::lydian::Result<#result>
+                pub fn remote(#(#params),*) -> ::std::future::Ready<::lydian::Result<#result>>
                 where
                     for<'a> &'a (): ::lydian::__rt::ImportedStreams,
                 {

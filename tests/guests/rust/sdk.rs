@@ -176,19 +176,15 @@ pub mod app {
     /// written at once are made in its time.
     #[lydian::function(timeout = "10s")]
     pub fn slow(millis: u64) -> impl Iterator<Item = u32> {
-        (0..).map(move |x| {
-            std::thread::sleep(std::time::Duration::from_millis(millis));
-            x
-        })
+        (0..).inspect(move |_| std::thread::sleep(std::time::Duration::from_millis(millis)))
     }
 
     /// Breaks at a number.
     #[lydian::function]
     pub fn breaks(at: u32, millis: u64) -> lydian::Stream<u32> {
-        lydian::Stream::from_iter((0..).map(move |x| {
+        lydian::Stream::from_iter((0..).inspect(move |x| {
             std::thread::sleep(std::time::Duration::from_millis(millis));
-            assert!(x < at, "broken at {x}");
-            x
+            assert!(*x < at, "broken at {x}");
         }))
     }
 

@@ -247,6 +247,11 @@ impl Manifest {
         self.types.get(name).map(String::as_str)
     }
 
+    /// Whether it says anything about types.
+    pub(crate) fn has_type_docs(&self) -> bool {
+        !self.types.is_empty()
+    }
+
     /// What is set for a function; methods have their class's.
     fn function(&self, name: &str) -> Option<&Settings> {
         match self.class_of(name) {
