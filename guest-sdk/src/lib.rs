@@ -12,6 +12,7 @@ mod name;
 mod native;
 mod stream;
 mod target;
+mod unread;
 
 #[cfg(target_family = "wasm")]
 use guest as imp;
@@ -41,6 +42,7 @@ pub mod __rt {
     #[cfg(not(target_family = "wasm"))]
     pub use crate::native::{entry::Entry, erased, stream, wait};
     pub use crate::target::Target;
+    pub use crate::unread::{ImportedStreams, StreamsInside};
     #[cfg(target_family = "wasm")]
     pub use crate::{__record_abi as record_abi, __variant_abi as variant_abi};
 

@@ -76,11 +76,15 @@ impl<T: 'static> Stream<T> {
         poll_fn(|context| self.0.as_mut().poll_next(context)).await
     }
 
-    /// Adds what is there already, up to `most` items in all; answers whether it was the end.
+    /// Adds what is there already, until there are enough; answers whether it was the end.
     #[cfg(target_family = "wasm")]
-    pub(crate) async fn ready(&mut self, items: &mut Vec<T>, most: usize) -> bool {
+    pub(crate) async fn ready(
+        &mut self,
+        items: &mut Vec<T>,
+        is_enough: impl Fn(usize) -> bool,
+    ) -> bool {
         poll_fn(|context| {
-            while items.len() < most {
+            while !is_enough(items.len()) {
                 match self.0.as_mut().poll_next(context) {
                     Poll::Ready(Some(item)) => items.push(item),
                     Poll::Ready(None) => return Poll::Ready(true),

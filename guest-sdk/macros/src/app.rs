@@ -6,8 +6,8 @@ use crate::settings::{Place, Settings};
 use crate::wit::World;
 use crate::{clients, exports, manifest, siblings, values};
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
-use syn::{Error, Item, ItemMod, Result};
+use quote::quote;
+use syn::{Error, Item, Result};
 
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let settings = Settings::parse(attribute, Place::App)?;
@@ -23,21 +23,27 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
         );
         return Err(Error::new_spanned(&module.ident, text));
     };
-    let found = model::take(items);
-    let made = found.and_then(|found| {
+    let (found, looked) = model::take(items);
+    let (stubs, has_app) = (found.stubs.clone(), found.has_app);
+    let made = looked.and_then(|()| {
         let app = model::read(found, items)?;
         Made::of(&module.ident, &settings, &app)
     });
-    match made {
-        Ok(made) => {
-            let extra = made.code;
-            let parsed: syn::File = syn::parse2(quote!(#extra))?;
-            items.extend(parsed.items);
-            Ok(module.into_token_stream())
+    let (extra, mistakes) = match made {
+        Ok(made) => (made.code, Vec::new()),
+        // The module as it is, with all that callers name, so that nothing seems to be missing because of one mistake.
+        Err(error) => {
+            let mut errors = error.into_iter();
+            let first = errors
+                .next()
+                .map(|first| crate::stubs::stubs(&first, &stubs, has_app));
+            (first.unwrap_or_default(), errors.collect())
         }
-        // The module as it is, so that nothing else seems to be missing because of one mistake.
-        Err(error) => Ok(with_mistake(&module, &error)),
-    }
+    };
+    let parsed: syn::File = syn::parse2(extra)?;
+    items.extend(parsed.items);
+    let mistakes = mistakes.iter().map(Error::to_compile_error);
+    Ok(quote!(#module #(#mistakes)*))
 }
 
 /// Everything that is added to a module.
@@ -67,9 +73,4 @@ impl Made {
             code: quote! { #(#values)* #clients #exports },
         })
     }
-}
-
-fn with_mistake(module: &ItemMod, error: &Error) -> TokenStream {
-    let mistake = error.to_compile_error();
-    quote!(#module #mistake)
 }

@@ -18,7 +18,7 @@ pub(crate) fn clients(app: &App<'_>, name: &str) -> TokenStream {
             name,
             &function.call.wit,
             &function.call,
-            &quote!(#rust(#(#names),*)),
+            &plain_call(rust, &names),
         )
     });
     let classes = app.classes.iter().map(|class| class_clients(name, class));
@@ -30,8 +30,13 @@ pub(crate) fn clients(app: &App<'_>, name: &str) -> TokenStream {
     }
 }
 
-fn names(call: &Callable) -> Vec<&Ident> {
+pub(crate) fn names(call: &Callable) -> Vec<&Ident> {
     call.params.iter().map(|param| &param.rust).collect()
+}
+
+/// A plain call, by a path: a parameter may have the function's name.
+pub(crate) fn plain_call(rust: &Ident, names: &[&Ident]) -> TokenStream {
+    quote!(self::#rust(#(#names),*))
 }
 
 fn class_clients(app: &str, class: &Class) -> TokenStream {
@@ -136,6 +141,16 @@ fn client(app: &str, target: &str, call: &Callable, run: &TokenStream) -> TokenS
                 pub async fn remote(#params) -> ::lydian::Result<::lydian::Stream<::lydian::Result<#item>>> {
                     const NAME: ::lydian::__rt::Name = ::lydian::__rt::name(#app, #target);
                     ::lydian::__rt::stream(&NAME, #plain, (#(#names,)*)).await
+                }
+                /// Refused where it is used: a function cannot read what another streams.
+                #[cfg(target_family = "wasm")]
+                pub fn remote(
+                    #(_: #types),*
+                ) -> ::std::future::Ready<::lydian::Result<::lydian::Stream<::lydian::Result<#item>>>>
+                where
+                    for<'a> &'a (): ::lydian::__rt::StreamsInside,
+                {
+                    <&() as ::lydian::__rt::StreamsInside>::read()
                 }
             }
         }
@@ -271,7 +286,7 @@ fn table(app: &App<'_>, name: &str) -> TokenStream {
     let functions = app.functions.iter().map(|function| {
         let (rust, call) = (&function.call.rust, &function.call);
         let names = names(call);
-        entry(&call.wit, call, &quote!(#rust(#(#names),*)))
+        entry(&call.wit, call, &plain_call(rust, &names))
     });
     let methods = app.classes.iter().flat_map(|class| {
         let (rust, slot) = (&class.rust, slot(&class.rust));
@@ -300,4 +315,33 @@ fn entry(target: &str, call: &Callable, run: &TokenStream) -> TokenStream {
     let types = call.params.iter().map(|param| &param.syn);
     let (output, plain) = (output_type(&call.output), plain(call, run));
     quote!((#target, |args| ::lydian::__rt::erased::<(#(#types,)*), #output>(#plain, args)),)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without it, a guest that calls `remote` would be told that there is none.
+    #[test]
+    fn a_stream_that_a_guest_cannot_read_is_refused_in_words() {
+        let items = quote!(
+            #[lydian::function]
+            pub fn count(n: u32) -> impl Iterator<Item = u32> {
+                0..n
+            }
+        );
+        let mut items = syn::parse2::<syn::File>(items).expect("is Rust").items;
+        let (found, _) = crate::model::take(&mut items);
+        let app = crate::model::read(found, &items).expect("is an app");
+        let code = clients(&app, "app").to_string();
+        let refused = quote! {
+            #[cfg(target_family = "wasm")]
+            pub fn remote(
+                _: u32
+            ) -> ::std::future::Ready<::lydian::Result<::lydian::Stream<::lydian::Result<u32>>>>
+            where
+                for<'a> &'a (): ::lydian::__rt::StreamsInside,
+        };
+        assert!(code.contains(&refused.to_string()), "{code}");
+    }
 }

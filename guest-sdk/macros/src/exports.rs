@@ -3,6 +3,7 @@
 //! What a type does when it is lifted or lowered stands in the SDK (`guest/abi.rs`); what is made here is only what
 //! cannot be generic: the names, and the core types of parameters and results.
 
+use crate::clients::{names, plain_call};
 use crate::model::{App, Callable, Class, Output, Stream, StreamForm};
 use crate::wit::{ENTER, EXIT, World};
 use proc_macro2::{Literal, Span, TokenStream};
@@ -16,9 +17,9 @@ pub(crate) fn exports(app: &App<'_>, world: &World, manifest: &str) -> Result<To
     let mut code = TokenStream::new();
     for function in &app.functions {
         let rust = &function.call.rust;
-        let names = function.call.params.iter().map(|param| &param.rust);
+        let call = plain_call(rust, &names(&function.call));
         let awaited = awaited(function.call.is_async);
-        let run = quote!(#rust(#(#names),*) #awaited);
+        let run = quote!(#call #awaited);
         code.extend(export(app, world, None, &function.call, &run)?);
     }
     for class in &app.classes {
@@ -328,10 +329,8 @@ impl Export<'_> {
     /// Hands out the readable end, then feeds the other until the source or the reader ends.
     fn stream(&self, stream: &Stream, run: &TokenStream) -> TokenStream {
         let item = &stream.syn;
-        let module = match self.class {
-            None => "[export]$root".to_owned(),
-            Some(class) => format!("[export]{class}"),
-        };
+        // No method streams.
+        let module = "[export]$root";
         let function = &self.function.name;
         let names = |what: &str| format!("[{what}-0]{function}");
         let (new, cancel_write, cancel_read) = (

@@ -1,12 +1,15 @@
 //! `lydian::import!`: the functions of another app, typed by its WIT.
 
+mod read;
+mod text;
+
 use crate::clients::forms;
 use crate::names::{pascal, snake};
 use crate::types::{Body, Case, Def, Field, Payload, Ty};
 use crate::values::implement_wire;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, Error, LitStr, Result, Token, Type, Visibility, braced, parse_quote};
@@ -96,25 +99,16 @@ impl Input {
     fn read(&self) -> Result<(Resolve, WorldId, Vec<PathBuf>)> {
         let mut resolve = Resolve::default();
         let (literal, read) = match &self.source {
-            Source::Text(text) => (
-                text,
-                resolve
-                    .push_str("import.wit", &text.value())
-                    .map(|package| (package, Vec::new())),
-            ),
+            Source::Text(text) => (text, read::text(&mut resolve, text.value())),
             Source::Path(path) => {
                 let root = std::env::var_os("CARGO_MANIFEST_DIR")
                     .map(PathBuf::from)
                     .unwrap_or_default();
                 let at = root.join(Path::new(&path.value()));
-                let read = resolve.push_path(&at).map(|(package, sources)| {
-                    (package, sources.paths().map(Path::to_path_buf).collect())
-                });
-                (path, read)
+                (path, read::path(&mut resolve, &at))
             }
         };
-        let (package, files) =
-            read.map_err(|error| Error::new(literal.span(), format!("{error:#}")))?;
+        let (package, files) = read.map_err(|error| Error::new(literal.span(), error))?;
         let name = self.world.as_ref().map(LitStr::value);
         let world = resolve
             .select_world(&[package], name.as_deref())
@@ -196,6 +190,10 @@ impl<'a> Import<'a> {
         if function.kind.resource().is_some() {
             return self.no(format!("`{target}` belongs to a resource, which lives within a session: use the host SDK's `Client::session`"));
         }
+        let (rust, app) = (snake(&function.name, self.span), self.app.clone());
+        if self.streams(function) {
+            return Ok(self.unread(&rust, function, target));
+        }
         let names: Vec<Ident> = function
             .params
             .iter()
@@ -209,8 +207,6 @@ impl<'a> Import<'a> {
             None => parse_quote!(()),
             Some(ty) => self.ty(ty)?.1,
         };
-        let rust = snake(&function.name, self.span);
-        let app = &self.app;
         let docs = function.docs.contents.as_deref().unwrap_or("").trim();
         let docs = format!("{docs}\n\nThe function `{target}` of the app `{app}`.");
         let params = quote!(#(#names: #types),*);
@@ -238,6 +234,61 @@ impl<'a> Import<'a> {
                 #forms
             }
         })
+    }
+
+    /// Whether a function takes or gives a stream or a future, wherever it stands.
+    fn streams(&self, function: &Function) -> bool {
+        let mut types: Vec<WitType> = function.params.iter().map(|param| param.ty).collect();
+        types.extend(function.result);
+        let mut seen = HashSet::new();
+        while let Some(ty) = types.pop() {
+            let WitType::Id(id) = ty else { continue };
+            let kind = &self.resolve.types[id].kind;
+            if matches!(kind, TypeDefKind::Stream(_) | TypeDefKind::Future(_)) {
+                return true;
+            }
+            if seen.insert(id) {
+                types.extend(parts(kind));
+            }
+        }
+        false
+    }
+
+    /// A function that streams: there by its name, so that its use is told why it has no client.
+    fn unread(&mut self, rust: &Ident, function: &Function, target: &str) -> TokenStream {
+        let docs = format!(
+            "The function `{target}` of the app `{}`, which streams: a program reads it by the host SDK's `Function::stream`.",
+            self.app
+        );
+        let params = function.params.iter().map(|_| quote!(_: impl Sized));
+        let result = match function.result.map(|ty| self.stream_item(&ty)) {
+            Some(Some(item)) => quote!(::lydian::Stream<::lydian::Result<#item>>),
+            _ => quote!(()),
+        };
+        quote! {
+            #[doc = #docs]
+            #[derive(Debug, Clone, Copy)]
+            pub enum #rust {}
+            #[allow(dead_code, clippy::too_many_arguments)]
+            impl #rust {
+                /// Refused where it is used: what streams has no typed client.
+                pub fn remote(#(#params),*) -> ::std::future::Ready<::lydian::Result<#result>>
+                where
+                    for<'a> &'a (): ::lydian::__rt::ImportedStreams,
+                {
+                    <&() as ::lydian::__rt::ImportedStreams>::read()
+                }
+            }
+        }
+    }
+
+    /// The Rust type of the items of a result that is a stream.
+    fn stream_item(&mut self, ty: &WitType) -> Option<Type> {
+        let WitType::Id(id) = ty else { return None };
+        match self.resolve.types[*id].kind {
+            TypeDefKind::Stream(Some(item)) => self.ty(&item).ok().map(|(_, rust)| rust),
+            _ => None,
+        }
     }
 
     /// A type, as our own description and as Rust.
@@ -306,9 +357,6 @@ impl<'a> Import<'a> {
             }
             TypeDefKind::Record(_) | TypeDefKind::Enum(_) | TypeDefKind::Variant(_) => return self.named(id, name),
             TypeDefKind::Flags(_) => return self.no(format!("`{name}` is of flags, which this does not import yet: use `Function::lookup`")),
-            TypeDefKind::Stream(_) | TypeDefKind::Future(_) => {
-                return self.no("streams and futures cannot be imported: use the host SDK's `Function::stream`");
-            }
             _ => return self.no(format!("`{name}` is a resource, which lives within a session: use the host SDK's `Client::session`")),
         })
     }
@@ -399,6 +447,22 @@ impl<'a> Import<'a> {
             payload,
             docs: docs.unwrap_or_default().trim().to_owned(),
         }
+    }
+}
+
+/// The types that a type is made of.
+fn parts(kind: &TypeDefKind) -> Vec<WitType> {
+    match kind {
+        TypeDefKind::Type(inner)
+        | TypeDefKind::List(inner)
+        | TypeDefKind::FixedLengthList(inner, _)
+        | TypeDefKind::Option(inner) => vec![*inner],
+        TypeDefKind::Map(key, value) => vec![*key, *value],
+        TypeDefKind::Result(result) => result.ok.into_iter().chain(result.err).collect(),
+        TypeDefKind::Tuple(tuple) => tuple.types.clone(),
+        TypeDefKind::Record(record) => record.fields.iter().map(|field| field.ty).collect(),
+        TypeDefKind::Variant(variant) => variant.cases.iter().filter_map(|case| case.ty).collect(),
+        _ => Vec::new(),
     }
 }
 

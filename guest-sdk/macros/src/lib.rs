@@ -10,6 +10,7 @@ mod model;
 mod names;
 mod settings;
 mod siblings;
+mod stubs;
 mod types;
 mod values;
 mod wit;
@@ -100,7 +101,8 @@ pub fn local_entrypoint(attribute: TokenStream, item: TokenStream) -> TokenStrea
 /// In the place of `wit` stands `path = "wit/square.wit"` (a file or a directory, from the crate's `Cargo.toml` on), and
 /// `world = "…"` where there are several; `lydian app wit square` prints what to put there. Each exported function gets
 /// `remote`, `map`, `spawn` and their relatives, those of an interface in a module of its name; records, variants and
-/// enums become structs and enums. The types are compared with the app's at the first call. Works in guests, too.
+/// enums become structs and enums. The types are compared with the app's at the first call. Works in guests, too. A function
+/// that streams is there by its name only: its use is refused, with what to do instead.
 #[proc_macro]
 pub fn import(input: TokenStream) -> TokenStream {
     import::expand(input.into())
@@ -111,7 +113,7 @@ pub fn import(input: TokenStream) -> TokenStream {
 /// An attribute that an app takes off its own items; whoever expands it stands elsewhere.
 fn misplaced(name: &str, item: TokenStream) -> TokenStream {
     let text = format!(
-        "`#[lydian::{name}]` belongs inside a module with `#[lydian::app]`, written in full with `lydian::`"
+        "`#[lydian::{name}]` belongs directly inside a module with `#[lydian::app]`, not in a module within it, and is written in full with `lydian::`"
     );
     let mistake = syn::Error::new(proc_macro2::Span::call_site(), text).into_compile_error();
     let mut all = item;

@@ -1,6 +1,8 @@
 //! The manifest of an app: what its attributes say, as the JSON the node reads.
 
 use crate::model::{App, Class};
+use crate::types::{Body, Def, Field, Payload};
+use crate::wit;
 use serde_json::{Map, Value, json};
 
 /// The version of the manifest this SDK writes.
@@ -50,7 +52,53 @@ pub(crate) fn manifest(app: &App<'_>, settings: &Map<String, Value>) -> String {
     if !classes.is_empty() {
         all.insert("classes".into(), Value::Object(classes));
     }
+    let types = type_docs(app);
+    if !types.is_empty() {
+        all.insert("types".into(), Value::Object(types));
+    }
     Value::Object(all).to_string()
+}
+
+/// What is written about types, fields and cases, which a component does not keep: `point`, `point.x`, and
+/// `model#point.x` where a class has the type.
+fn type_docs(app: &App<'_>) -> Map<String, Value> {
+    let mut all = Map::new();
+    for def in wit::shared_types(app) {
+        docs_of(def, "", &mut all);
+    }
+    for class in &app.classes {
+        for def in wit::class_types(app, class) {
+            docs_of(def, &format!("{}#", class.wit), &mut all);
+        }
+    }
+    all
+}
+
+fn docs_of(def: &Def, prefix: &str, all: &mut Map<String, Value>) {
+    let mut add = |name: String, docs: &str| {
+        if !docs.is_empty() {
+            all.insert(format!("{prefix}{name}"), json!(docs));
+        }
+    };
+    add(def.wit.clone(), &def.docs);
+    let mut fields = |of: &str, fields: &[Field]| {
+        for field in fields {
+            add(format!("{of}.{}", field.wit), &field.docs);
+        }
+    };
+    match &def.body {
+        Body::Record(own) => fields(&def.wit, own),
+        Body::Enum(cases) | Body::Variant(cases) => {
+            for case in cases {
+                if let Payload::Fields(record, own) = &case.payload {
+                    fields(record, own);
+                }
+            }
+            for case in cases {
+                add(format!("{}.{}", def.wit, case.wit), &case.docs);
+            }
+        }
+    }
 }
 
 fn of_class(class: &Class) -> Value {

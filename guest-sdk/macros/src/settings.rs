@@ -4,6 +4,7 @@
 //! the node has, too.
 
 use serde_json::{Map, Value};
+use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Error, Ident, Lit, LitStr, Result, Token, braced, bracketed};
@@ -165,7 +166,10 @@ struct Pair {
 
 impl Parse for Pair {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let key: Ident = input.call(syn::ext::IdentExt::parse_any)?;
+        if !input.peek(Ident::peek_any) {
+            return Err(input.error("write `key = value` here, such as `timeout = \"5s\"`"));
+        }
+        let key: Ident = input.call(Ident::parse_any)?;
         // A flag may stand alone.
         if input.is_empty() || input.peek(Token![,]) {
             let span = key.span();
@@ -174,6 +178,9 @@ impl Parse for Pair {
                 key,
                 value: Setting { json, span },
             });
+        }
+        if !input.peek(Token![=]) {
+            return Err(input.error(format!("write `{key} = …` here")));
         }
         input.parse::<Token![=]>()?;
         Ok(Self {

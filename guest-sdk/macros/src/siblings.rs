@@ -112,7 +112,7 @@ mod tests {
             let mut items = syn::parse2::<syn::File>(items.clone())
                 .expect("is Rust")
                 .items;
-            let found = model::take(&mut items).expect("is an app");
+            let (found, _) = model::take(&mut items);
             let app = model::read(found, &items).expect("is an app");
             let name = if *module == "client" { "other" } else { "app" };
             let place = ("lib.rs".to_owned(), (*module).to_owned());

@@ -135,6 +135,19 @@ pub(crate) fn shared_types<'a>(app: &'a App<'_>) -> impl Iterator<Item = &'a Def
     for function in &app.functions {
         names(&function.call, app, &mut used);
     }
+    defs(app, used)
+}
+
+/// The types of a class's methods, which are its own.
+pub(crate) fn class_types<'a>(app: &'a App<'_>, class: &'a Class) -> impl Iterator<Item = &'a Def> {
+    let mut used = Vec::new();
+    for method in &class.methods {
+        names(method, app, &mut used);
+    }
+    defs(app, used)
+}
+
+fn defs<'a>(app: &'a App<'_>, used: Vec<&'a str>) -> impl Iterator<Item = &'a Def> {
     let mut defs = app.types.defs.iter();
     std::iter::from_fn(move || defs.find(|def| used.iter().any(|name| def.rust == name)))
 }
@@ -164,11 +177,9 @@ fn mark(text: &mut String, def: &Def) {
 fn interface(text: &mut String, app: &App<'_>, class: &Class) {
     docs(text, &class.docs, "    ");
     let _ = writeln!(text, "    export %{}: interface {{", class.wit);
-    let mut used = Vec::new();
-    for method in &class.methods {
-        names(method, app, &mut used);
+    for def in class_types(app, class) {
+        write_def(text, def, "        ");
     }
-    defs(text, app, &used, "        ");
     let _ = writeln!(
         text,
         "        /// Makes the instance, once; the platform calls it."
@@ -242,14 +253,6 @@ pub(crate) fn ty(it: &Ty) -> String {
             format!("tuple<{}>", items.join(", "))
         }
         Ty::Named(rust) => format!("%{}", crate::names::kebab(rust)),
-    }
-}
-
-fn defs(text: &mut String, app: &App<'_>, used: &[&str], indent: &str) {
-    for def in &app.types.defs {
-        if used.iter().any(|name| def.rust == name) {
-            write_def(text, def, indent);
-        }
     }
 }
 
@@ -329,7 +332,7 @@ mod tests {
             #[lydian::function] pub fn #function(size: Size) {}
         };
         let mut items = syn::parse2::<syn::File>(items).expect("is Rust").items;
-        let found = crate::model::take(&mut items).expect("is an app");
+        let (found, _) = crate::model::take(&mut items);
         let app = crate::model::read(found, &items).expect("is an app");
         World::of(&app, "krate", "app").expect("has a world")
     }

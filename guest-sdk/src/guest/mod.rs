@@ -4,12 +4,14 @@ mod abi;
 mod calls;
 mod class;
 mod derive;
+mod feed;
 mod remote;
 
 pub use abi::{
     Abi, Flat, Lowered, align_up, discriminant, load_case, max, no_such_case, store_case,
 };
 pub use class::{Class, Entering};
+pub use feed::feed;
 pub use remote::{
     BoxFuture, Handle, Local, Running, block_on, call, cancel, get, local, map, spawn,
 };
@@ -17,14 +19,10 @@ pub use wit_bindgen::rt::async_support::{
     StreamVtable, TaskCancelOnDrop as Cancel, callback, start_task,
 };
 
-use crate::Stream;
 use std::alloc::Layout;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use wit_bindgen::rt::async_support::{StreamReader, StreamWriter, stream_new};
-
-/// How many items a stream hands over at once when they are there already.
-const BATCH: usize = 1024;
 
 /// What every export does first.
 pub fn start() {
@@ -168,15 +166,4 @@ pub unsafe fn new_stream<T: 'static>(vtable: &'static StreamVtable<T>) -> (Strea
     // SAFETY: the caller's.
     let (writer, reader): (_, StreamReader<T>) = unsafe { stream_new(vtable) };
     (writer, reader.take_handle())
-}
-
-/// Writes a stream's items as they come, in batches where several are there, until it ends or the reader is gone.
-pub async fn feed<T: 'static>(mut writer: StreamWriter<T>, mut source: Stream<T>) {
-    while let Some(first) = source.next().await {
-        let mut batch = vec![first];
-        let ended = source.ready(&mut batch, BATCH).await;
-        if !writer.write_all(batch).await.is_empty() || ended {
-            return;
-        }
-    }
 }

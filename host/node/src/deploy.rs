@@ -19,6 +19,7 @@ use lydian_api::v1;
 use lydian_engine::{Component, Grants, Limits, Start};
 use lydian_store::{App, NewVersion, Version};
 use lydian_value::{Digest, FuncType, Interface};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A component with the manifest that would be in force.
@@ -251,7 +252,9 @@ pub(crate) fn functions(
             docs => docs.to_owned(),
         },
         // Types have no maps with odd keys, so this cannot fail.
-        type_json: serde_json::to_vec(function).unwrap_or_default().into(),
+        type_json: serde_json::to_vec(&explained(function, manifest))
+            .unwrap_or_default()
+            .into(),
         limits: Some(convert::limits(&manifest.limits(&function.name).or(node))),
         grants: grants(&manifest.grants(&function.name)),
         class: manifest
@@ -259,6 +262,15 @@ pub(crate) fn functions(
             .map_or_else(String::new, |class| class.name.clone()),
     };
     callable(interface, manifest).map(one).collect()
+}
+
+/// The function with what the manifest says of its types.
+fn explained<'a>(function: &'a FuncType, manifest: &Manifest) -> Cow<'a, FuncType> {
+    if manifest.has_type_docs() {
+        Cow::Owned(function.with_type_docs(|name| manifest.type_docs(name)))
+    } else {
+        Cow::Borrowed(function)
+    }
 }
 
 /// Without what only the platform calls.

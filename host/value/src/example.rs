@@ -1,6 +1,6 @@
 //! An example of a value of each type, in WAVE: what an error shows beside the type.
 
-use crate::Type;
+use crate::{Type, wave};
 
 impl Type {
     /// A value of the type as WAVE, `{depth: 42, rate: 1.5}`; cut short where the type is large.
@@ -66,16 +66,13 @@ impl Type {
                 let Some(case) = variant.cases.first() else {
                     return;
                 };
-                out.push_str(&case.name);
+                out.push_str(&wave::case(&case.name));
                 sequence_if(out, case.ty.as_ref(), part);
             }
-            Type::Enum(cases) => out.push_str(
-                cases
-                    .cases
-                    .first()
-                    .map(|case| &*case.name)
-                    .unwrap_or_default(),
-            ),
+            Type::Enum(cases) => {
+                let case = cases.cases.first();
+                out.push_str(&case.map(|case| wave::case(&case.name)).unwrap_or_default());
+            }
             Type::Option(payload) => {
                 out.push_str("some");
                 sequence_if(out, Some(payload), part);
@@ -86,7 +83,7 @@ impl Type {
             }
             Type::Flags(flags) => {
                 sequence(out, ["{", "}"], flags.flags.iter().take(2), |out, flag| {
-                    out.push_str(&flag.name)
+                    out.push_str(&wave::case(&flag.name))
                 });
             }
         }
@@ -122,7 +119,7 @@ fn sequence_if(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Limits, wave};
+    use crate::Limits;
 
     /// An example that does not parse would send people the wrong way.
     #[test]
@@ -141,6 +138,9 @@ mod tests {
             ),
             Type::flags("f", ["read", "write"]),
             Type::enumeration("e", ["red"]),
+            Type::enumeration("e", ["ok", "red"]),
+            Type::variant("v", [("some", Some(Type::U8)), ("red", None)]),
+            Type::flags("f", ["none", "all"]),
         ];
         for ty in types {
             let example = ty.example();

@@ -43,6 +43,7 @@ mod text;
 mod ty;
 mod ty_json;
 mod ty_text;
+mod type_docs;
 mod value;
 pub mod wave;
 mod wire;

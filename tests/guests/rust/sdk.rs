@@ -32,6 +32,18 @@ pub mod app {
     #[lydian::function]
     pub fn nothing() {}
 
+    /// A parameter may have the function's own name.
+    #[lydian::function]
+    pub fn name(name: String) -> String {
+        name
+    }
+
+    /// Of one whose export is asynchronous, too.
+    #[lydian::function]
+    pub async fn echoed(echoed: String) -> String {
+        echoed
+    }
+
     #[lydian::function]
     pub fn shout(text: String) -> String {
         text.to_uppercase()
@@ -158,6 +170,22 @@ pub mod app {
     #[lydian::function]
     pub fn lines(n: u32) -> impl Iterator<Item = String> {
         (0..n).map(|n| format!("line {n}"))
+    }
+
+    /// Numbers without end from a source that does not wait but works, so many milliseconds for each: not as many as are
+    /// written at once are made in its time.
+    #[lydian::function(timeout = "10s")]
+    pub fn slow(millis: u64) -> impl Iterator<Item = u32> {
+        (0..).inspect(move |_| std::thread::sleep(std::time::Duration::from_millis(millis)))
+    }
+
+    /// Breaks at a number.
+    #[lydian::function]
+    pub fn breaks(at: u32, millis: u64) -> lydian::Stream<u32> {
+        lydian::Stream::from_iter((0..).inspect(move |x| {
+            std::thread::sleep(std::time::Duration::from_millis(millis));
+            assert!(*x < at, "broken at {x}");
+        }))
     }
 
     #[lydian::function]

@@ -14,6 +14,7 @@ on_each_backend! {
     a_failure_ends_a_map_or_is_a_result,
     recorded_calls,
     streams,
+    items_come_before_a_slow_source_makes_more,
     a_function_found_by_name,
 }
 
@@ -25,6 +26,8 @@ async fn every_form_of_function() -> lydian::Result<()> {
     assert_eq!(app::check::remote(1).await?, Ok(()));
     assert_eq!(app::later::remote(1).await?, 2);
     app::nothing::remote().await?;
+    assert_eq!(app::name::remote("Ada".to_owned()).await?, "Ada");
+    assert_eq!(app::echoed::remote("Ada".to_owned()).await?, "Ada");
     assert_eq!(app::square::remote_blocking(3)?, 9);
     Ok(())
 }
@@ -180,6 +183,15 @@ async fn streams() -> lydian::Result<()> {
     let mut countdown = app::countdown::remote(3).await?;
     let first = countdown.next().await.unwrap()?;
     assert_eq!(first, Point { x: 2.0, y: 0.0 });
+    Ok(())
+}
+
+/// In the time of the call a batch would never be full.
+async fn items_come_before_a_slow_source_makes_more() -> lydian::Result<()> {
+    let mut numbers = app::slow::remote(20).await?;
+    for expected in 0..5 {
+        assert_eq!(numbers.next().await.unwrap()?, expected);
+    }
     Ok(())
 }
 

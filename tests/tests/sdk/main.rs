@@ -12,6 +12,7 @@
 mod backends;
 mod calls;
 mod classes;
+mod imports;
 mod later;
 mod modules;
 mod names;

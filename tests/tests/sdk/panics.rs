@@ -1,6 +1,7 @@
 //! What a panic says, wherever its function was called from.
 
 use crate::backends::{block_on, client};
+use futures::StreamExt as _;
 use lydian_client::{Error, Failure, FailureKind};
 
 /// Without the place, which changes with the guest.
@@ -36,6 +37,23 @@ fn a_panic_is_told_in_its_own_words_wherever_it_was_called_from() {
         let session = client.session("sdk").await?;
         let within = session.call::<_, u32>("broken", (7u32,)).await;
         assert_eq!(told(&failure(within)), TOLD);
+        Ok(())
+    });
+}
+
+/// What was made before is the reader's, from a slow source and from one that broke at once.
+#[test]
+fn what_a_stream_gave_before_it_panicked_is_delivered() {
+    block_on(async {
+        let breaks = client().await.function("sdk", "breaks").await?;
+        for millis in [0u64, 5] {
+            let mut items = breaks.stream::<_, u32>((3u32, millis)).await?;
+            for expected in 0..3 {
+                assert_eq!(items.next().await.unwrap()?, expected);
+            }
+            let broken = failure(items.next().await.unwrap());
+            assert_eq!(told(&broken), "function `breaks` panicked at: broken at 3");
+        }
         Ok(())
     });
 }

@@ -1,9 +1,9 @@
 //! A class: how it is entered and left, and its methods.
 
 use super::found::RawClass;
-use super::signature::{plain_signature, read_callable};
-use super::{Callable, Class, Enter, Exit, each};
-use crate::names::wit_name;
+use super::signature::{not_hiding, plain_signature, read_callable};
+use super::{Callable, Class, Enter, Exit, Output, each};
+use crate::names::{snake, wit_name};
 use crate::types::{Types, is_unit};
 use syn::{Error, FnArg, Ident, Result, ReturnType, Signature, Type};
 
@@ -54,8 +54,10 @@ impl RawClass {
                 return Err(Error::new(method.rust.span(), text));
             }
         }
+        let wit = wit_name(name)?;
+        not_hiding(&snake(&wit, name.span()))?;
         Ok(Class {
-            wit: wit_name(name)?,
+            wit,
             rust: self.rust,
             enter,
             exit,
@@ -149,5 +151,12 @@ fn read_method(sig: &Signature, docs: String, types: &mut Types<'_>) -> Result<C
             return Err(Error::new_spanned(&sig.ident, text));
         }
     }
-    read_callable(sig, docs, types)
+    let method = read_callable(sig, docs, types)?;
+    match (&method.output, &sig.output) {
+        (Output::Stream(_), ReturnType::Type(_, output)) => {
+            let text = "a class answers one call after another, and a stream would keep its instance: return a `Vec`, or stream from a `#[lydian::function]`";
+            Err(Error::new_spanned(output, text))
+        }
+        _ => Ok(method),
+    }
 }

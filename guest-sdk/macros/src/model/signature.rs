@@ -3,7 +3,7 @@
 use super::found::RawFunction;
 use super::{Callable, Function, Output, Param, Stream, StreamForm};
 use crate::names::{kebab, plain, wit_name};
-use crate::types::{MAX_TUPLE, Types, is_unit};
+use crate::types::{MAX_TUPLE, Types, is_unit, no_cfg, plain as primitive};
 use syn::{
     Error, FnArg, GenericArgument, Ident, Pat, PathArguments, Result, ReturnType, Signature, Type,
     TypeParamBound,
@@ -15,11 +15,31 @@ impl RawFunction {
             let text = "`self` belongs in a class: put the function in an `impl` of a `#[lydian::class]` struct, as `#[lydian::method]`";
             return Err(Error::new_spanned(receiver, text));
         }
+        not_hiding(&self.sig.ident)?;
         Ok(Function {
             call: read_callable(&self.sig, self.docs, types)?,
             settings: self.settings,
         })
     }
+}
+
+/// Refuses a name that would hide a type of Rust's from the module: what callers use is a type of the function's name.
+pub(super) fn not_hiding(name: &Ident) -> Result<()> {
+    if !hides(&name.to_string()) {
+        return Ok(());
+    }
+    let text = format!(
+        "`{name}` is made a name for callers, which would hide Rust's own `{name}` in this module: use another name"
+    );
+    Err(Error::new(name.span(), text))
+}
+
+/// Whether it is the name of a type that signatures use without a path.
+pub(super) fn hides(name: &str) -> bool {
+    let others = [
+        "str", "usize", "isize", "u128", "i128", "String", "Vec", "Option", "Result", "Box",
+    ];
+    primitive(name).is_some() || others.contains(&name)
 }
 
 /// What no exported function may be.
@@ -65,6 +85,7 @@ pub(super) fn read_callable(
     let mut params: Vec<Param> = Vec::new();
     for input in &sig.inputs {
         let FnArg::Typed(input) = input else { continue };
+        no_cfg(&input.attrs)?;
         let rust = match &*input.pat {
             Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => pat.ident.clone(),
             other => {

@@ -1,7 +1,7 @@
 //! The module's structs, enums and aliases, as the records, variants and enums they are in WIT.
 
 use super::read::docs;
-use super::refuse::{no, not_generic, same};
+use super::refuse::{no, no_cfg, not_generic, same};
 use super::{Body, Case, Def, Field, Item, MAX_TUPLE, Payload, Ty, Types};
 use crate::names::wit_name;
 use syn::{Error, Fields, ItemEnum, ItemStruct, Result, Type};
@@ -38,6 +38,7 @@ impl<'a> Types<'a> {
                 );
             }
             Item::Alias(alias) => {
+                no_cfg(&alias.attrs)?;
                 not_generic(&alias.generics)?;
                 return self.of(&alias.ty);
             }
@@ -56,6 +57,7 @@ impl<'a> Types<'a> {
     }
 
     fn record(&mut self, item: &ItemStruct) -> Result<Def> {
+        no_cfg(&item.attrs)?;
         not_generic(&item.generics)?;
         let Fields::Named(named) = &item.fields else {
             let text = match &item.fields {
@@ -86,6 +88,7 @@ impl<'a> Types<'a> {
             let Some(rust) = field.ident.clone() else {
                 continue;
             };
+            no_cfg(&field.attrs)?;
             let wit = wit_name(&rust)?;
             if let Some(other) = all.iter().find(|other| other.wit == wit) {
                 return no(&rust, same(&rust, &other.rust, &wit));
@@ -102,6 +105,7 @@ impl<'a> Types<'a> {
     }
 
     fn cases(&mut self, item: &ItemEnum) -> Result<Def> {
+        no_cfg(&item.attrs)?;
         not_generic(&item.generics)?;
         if item.variants.is_empty() {
             return no(&item.ident, "an enum in WIT has at least one case");
@@ -109,6 +113,7 @@ impl<'a> Types<'a> {
         let wit = wit_name(&item.ident)?;
         let mut cases: Vec<Case> = Vec::new();
         for variant in &item.variants {
+            no_cfg(&variant.attrs)?;
             let case = wit_name(&variant.ident)?;
             if let Some(other) = cases.iter().find(|other| other.wit == case) {
                 return no(&variant.ident, same(&variant.ident, &other.rust, &case));
@@ -141,6 +146,7 @@ impl<'a> Types<'a> {
             Fields::Unnamed(fields) => {
                 let mut types = Vec::new();
                 for field in &fields.unnamed {
+                    no_cfg(&field.attrs)?;
                     types.push((self.of(&field.ty)?, field.ty.clone()));
                 }
                 match types.len() {

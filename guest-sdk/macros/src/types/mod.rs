@@ -8,8 +8,8 @@ mod define;
 mod read;
 mod refuse;
 
-pub(crate) use read::{docs, is_unit};
-pub(crate) use refuse::{is_unknown, text};
+pub(crate) use read::{docs, is_unit, plain};
+pub(crate) use refuse::{is_unknown, no_cfg, text};
 
 use std::collections::HashMap;
 use syn::{Ident, ItemEnum, ItemStruct, ItemType, Type};

@@ -1,6 +1,6 @@
 //! A type in a signature or a field: what it is in WIT.
 
-use super::refuse::{borrowed, no, text, unknown};
+use super::refuse::{borrowed, no, object, outcome, text, unknown};
 use super::{Item, MAX_TUPLE, Ty, Types};
 use syn::{Attribute, Expr, GenericArgument, Ident, Lit, Path, PathArguments, Result, Type};
 
@@ -59,10 +59,7 @@ impl<'a> Types<'a> {
                 ty,
                 "a function cannot leave its sandbox: pass data, and choose the function by an enum",
             ),
-            Type::TraitObject(_) => no(
-                ty,
-                "WIT has no trait objects: use an enum of the types there are",
-            ),
+            Type::TraitObject(_) => no(ty, object(ty)),
             Type::ImplTrait(_) => no(
                 ty,
                 "`impl Trait` has no WIT type: write the type itself; a result may be `impl Stream<Item = T>` or `impl Iterator<Item = T>`",
@@ -102,12 +99,7 @@ impl<'a> Types<'a> {
         let is_known = self.items.contains_key(&name) || self.open.contains(&name);
         if is_own && is_known {
             if !matches!(last.arguments, PathArguments::None) {
-                return no(
-                    ty,
-                    format!(
-                        "`{name}` is generic, which WIT is not: write a struct for each type it is used with"
-                    ),
-                );
+                return no(ty, self.generic(&name, &arguments(&last.arguments)));
             }
             return self.named(ty, &name);
         }
@@ -139,7 +131,7 @@ impl<'a> Types<'a> {
             }
             "Result" => return self.result(ty, &arguments),
             // What is inside may be the greater mistake.
-            "Box" | "Rc" | "Arc" => {
+            "Box" | "Rc" | "Arc" | "Pin" => {
                 parts(1)?;
                 return no(ty, unknown(&name, &arguments));
             }
@@ -147,13 +139,30 @@ impl<'a> Types<'a> {
         })
     }
 
+    /// What to write instead of a generic type of the module.
+    fn generic(&self, name: &str, arguments: &[&Type]) -> String {
+        match (self.items.get(name), arguments) {
+            (Some(Item::Alias(_)), [ok]) if name == "Result" => hidden_error(ok),
+            (Some(Item::Alias(_)), _) => {
+                format!("the alias `{name}` is generic: write out what it stands for")
+            }
+            _ => format!(
+                "`{name}` is generic, which WIT is not: write a struct for each type it is used with"
+            ),
+        }
+    }
+
     fn result(&mut self, ty: &Type, arguments: &[&Type]) -> Result<Ty> {
         let [ok, err] = arguments else {
-            return no(
-                ty,
-                "this `Result` hides its error: write both, such as `Result<T, String>`",
-            );
+            return match arguments {
+                [ok] => no(ty, hidden_error(ok)),
+                _ => no(
+                    ty,
+                    "this `Result` hides its types: write both, such as `Result<T, String>`",
+                ),
+            };
         };
+        outcome(ok, err)?;
         let mut payload = |ty: &Type| -> Result<Option<Box<Ty>>> {
             if is_unit(ty) {
                 Ok(None)
@@ -165,8 +174,14 @@ impl<'a> Types<'a> {
     }
 }
 
+/// What is said of a `Result` with one type.
+fn hidden_error(ok: &Type) -> String {
+    let ok = text(ok);
+    format!("this `Result` hides its error: write both types, such as `Result<{ok}, String>`")
+}
+
 /// The WIT name of a number, `bool` or `char`.
-fn plain(rust: &str) -> Option<&'static str> {
+pub(crate) fn plain(rust: &str) -> Option<&'static str> {
     Some(match rust {
         "bool" => "bool",
         "char" => "char",

@@ -62,4 +62,13 @@ mod misnamed {}
 #[lydian::local_entrypoint(timeout = "1s")]
 fn entry() {}
 
+#[lydian::app]
+mod values {
+    #[lydian::function("5s")]
+    pub fn value() {}
+
+    #[lydian::function(timeout: "5s")]
+    pub fn colon() {}
+}
+
 fn main() {}

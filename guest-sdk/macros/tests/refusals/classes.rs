@@ -126,4 +126,29 @@ mod places {
     }
 }
 
+#[lydian::app]
+mod streaming {
+    #[lydian::class]
+    pub struct Words {
+        all: Vec<String>,
+    }
+
+    impl Words {
+        #[lydian::enter]
+        fn load() -> Self {
+            Self { all: Vec::new() }
+        }
+
+        #[lydian::method]
+        fn each(&self) -> impl Iterator<Item = String> {
+            self.all.clone().into_iter()
+        }
+
+        #[lydian::method]
+        fn owned(&self) -> impl Iterator<Item = String> + use<> {
+            self.all.clone().into_iter()
+        }
+    }
+}
+
 fn main() {}

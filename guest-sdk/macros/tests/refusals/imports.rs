@@ -26,10 +26,6 @@ lydian::import! {
 }
 
 lydian::import! {
-    mod streams { app = "a", wit = "package a:b; world w { export f: async func() -> stream<u8>; }" }
-}
-
-lydian::import! {
     mod resources { app = "a", wit = "package a:b; interface i { resource r { get: func(); } } world w { export i; }" }
 }
 

@@ -40,4 +40,15 @@ fn borrowing(x: &str) {}
 #[lydian::local_entrypoint]
 struct NotAFunction;
 
+#[lydian::app]
+mod deep {
+    #[lydian::function]
+    pub fn here() {}
+
+    mod inner {
+        #[lydian::function]
+        pub fn below() {}
+    }
+}
+
 fn main() {}

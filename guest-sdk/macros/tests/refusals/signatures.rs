@@ -50,4 +50,46 @@ mod many {
     pub fn thirteen(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8, i: u8, j: u8, k: u8, l: u8, m: u8) {}
 }
 
+#[lydian::app]
+mod hiding {
+    #[lydian::function]
+    pub fn char(x: u32) -> Option<char> {
+        char::from_u32(x)
+    }
+
+    #[lydian::function]
+    pub fn str(x: u32) {}
+
+    #[lydian::function]
+    pub fn u8(x: u8) {}
+}
+
+#[lydian::app]
+mod hiding_classes {
+    #[lydian::class]
+    pub struct F32 {}
+
+    impl F32 {
+        #[lydian::enter]
+        fn load() -> Self {
+            Self {}
+        }
+
+        #[lydian::method]
+        fn get(&self) -> f32 {
+            0.5
+        }
+    }
+}
+
+#[lydian::app]
+mod app_of_its_own {
+    const APP: &str = "mine";
+
+    #[lydian::function]
+    pub fn name() -> String {
+        APP.to_owned()
+    }
+}
+
 fn main() {}

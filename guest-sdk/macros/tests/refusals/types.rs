@@ -83,6 +83,49 @@ mod app {
     }
 
     #[lydian::function]
+    pub fn perhaps_borrowed() -> std::borrow::Cow<'static, str> {
+        "text".into()
+    }
+
+    #[lydian::function]
+    pub fn any_error() -> std::result::Result<u32, Box<dyn std::error::Error>> {
+        Ok(1)
+    }
+
+    #[lydian::function]
+    pub fn io_error() -> std::result::Result<u32, std::io::Error> {
+        Ok(1)
+    }
+
+    #[lydian::function]
+    pub fn address(x: std::net::IpAddr) {}
+
+    #[lydian::function]
+    pub fn not_zero(x: std::num::NonZeroU32) {}
+
+    #[lydian::function]
+    pub fn boxed_iterator() -> Box<dyn Iterator<Item = u32>> {
+        Box::new(0..3)
+    }
+
+    #[lydian::function]
+    pub fn failing_stream() -> std::result::Result<sdk::Stream<u32>, String> {
+        Err("none".to_owned())
+    }
+
+    type Result<T> = std::result::Result<T, String>;
+
+    #[lydian::function]
+    pub fn aliased() -> Result<u32> {
+        Ok(1)
+    }
+
+    type Pair<T> = (T, T);
+
+    #[lydian::function]
+    pub fn pair(x: Pair<u32>) {}
+
+    #[lydian::function]
     pub fn never() -> ! {
         loop {}
     }

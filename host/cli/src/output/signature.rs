@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lydian_value::{FuncType, Type};
+use lydian_value::{FuncType, Type, wave};
 
 use super::style::Style;
 
@@ -29,6 +29,9 @@ pub(crate) fn help(function: &FuncType, docs: &str, target: &str, style: Style) 
         let _ = write!(text, "\n{}\n", style.bold("Types:"));
         for ty in types {
             let _ = writeln!(text, "  {}", definition(ty));
+            for line in about(ty) {
+                let _ = writeln!(text, "{}", format!("    {line}").trim_end());
+            }
         }
     }
     let _ = write!(
@@ -53,6 +56,47 @@ pub(crate) fn example(function: &FuncType, target: &str) -> String {
 /// `config = record { depth: u32 }`
 pub(crate) fn definition(ty: &Type) -> String {
     format!("{} = {}", ty.name().unwrap_or_default(), ty.shape())
+}
+
+/// What is said of a named type, and of each of its parts.
+fn about(ty: &Type) -> Vec<String> {
+    let part = |name: &str, docs: &str| {
+        let lines: Vec<&str> = docs.trim().lines().map(str::trim).collect();
+        (!lines.is_empty()).then(|| format!("{name}: {}", lines.join(" ")))
+    };
+    let (docs, parts): (&str, Vec<Option<String>>) = match ty {
+        Type::Record(it) => {
+            let fields = it.fields.iter();
+            (
+                &it.docs,
+                fields.map(|field| part(&field.name, &field.docs)).collect(),
+            )
+        }
+        Type::Variant(it) => {
+            let cases = it.cases.iter();
+            (
+                &it.docs,
+                cases.map(|case| part(&case.name, &case.docs)).collect(),
+            )
+        }
+        Type::Enum(it) => {
+            let cases = it.cases.iter();
+            (
+                &it.docs,
+                cases.map(|case| part(&case.name, &case.docs)).collect(),
+            )
+        }
+        Type::Flags(it) => {
+            let flags = it.flags.iter();
+            (
+                &it.docs,
+                flags.map(|flag| part(&flag.name, &flag.docs)).collect(),
+            )
+        }
+        _ => return Vec::new(),
+    };
+    let own = docs.trim().lines().map(str::to_owned);
+    own.chain(parts.into_iter().flatten()).collect()
 }
 
 /// The first use of each named type, outer before inner.
@@ -123,13 +167,13 @@ pub(crate) fn sample(ty: &Type) -> String {
         Type::Tuple(items) => list(items.iter().map(sample).collect(), "(", ")"),
         Type::Variant(variant) => {
             let case = variant.cases.first();
-            case.map(|case| format!("{}{}", case.name, payload(case.ty.as_ref())))
+            case.map(|case| format!("{}{}", wave::case(&case.name), payload(case.ty.as_ref())))
                 .unwrap_or_default()
         }
         Type::Enum(cases) => cases
             .cases
             .first()
-            .map(|case| case.name.clone())
+            .map(|case| wave::case(&case.name).into_owned())
             .unwrap_or_default(),
         Type::Option(payload) => format!("some({})", sample(payload)),
         Type::Result(result) => format!("ok{}", payload(result.ok.as_ref())),
@@ -138,7 +182,7 @@ pub(crate) fn sample(ty: &Type) -> String {
                 .flags
                 .iter()
                 .take(1)
-                .map(|flag| flag.name.clone())
+                .map(|flag| wave::case(&flag.name).into_owned())
                 .collect(),
             "{",
             "}",
@@ -193,6 +237,42 @@ Example:
             help(&train(), "Trains once.", "m.wasm::train", Style::PLAIN),
             expected
         );
+    }
+
+    #[test]
+    fn help_shows_what_is_said_of_types_and_their_parts() {
+        let docs = |name: &str| match name {
+            "config" => Some("How it trains.\n\nAt length."),
+            "config.depth" => Some("Splits in a row,\nat most."),
+            "rule.adaptive" => Some("Finds its own."),
+            _ => None,
+        };
+        let function = train().with_type_docs(docs);
+        let expected = "
+Types:
+  config = record { depth: u32, rule: rule }
+    How it trains.
+
+    At length.
+    depth: Splits in a row, at most.
+  rule = variant { fixed(f64), adaptive }
+    adaptive: Finds its own.
+";
+        let help = help(&function, "", "m.wasm::train", Style::PLAIN);
+        assert!(help.contains(expected), "{help}");
+    }
+
+    /// Cases may have the names of WAVE's own words.
+    #[test]
+    fn examples_of_cases_with_odd_names_are_values_of_their_type() {
+        let ty = Type::tuple([
+            Type::enumeration("answer", ["ok", "late"]),
+            Type::variant("found", [("none", None), ("all", Some(Type::U8))]),
+            Type::flags("set", ["true"]),
+        ]);
+        let limits = lydian_value::Limits::default();
+        let sample = sample(&ty);
+        assert!(wave::parse(&ty, &sample, &limits).is_ok(), "{sample}");
     }
 
     /// An example that does not run is worse than none.

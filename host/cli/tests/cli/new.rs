@@ -80,6 +80,14 @@ fn the_web_template_runs() {
     let request = "{text: \"3 apples, 4 pears\"}";
     let lines = "ok([{amount: 3, thing: \"apples\"}, {amount: 4, thing: \"pears\"}])\n";
     run(&cli, &["run", "my-web::parse", request]).is(0, lines, "");
+    // What the crate says of its types, which the component itself does not carry.
+    let help = run(&cli, &["run", "my-web::parse", "--help"]);
+    let request = "\
+  request = record { text: string }
+    What a visitor sent.
+    text: A shopping list: amounts and things between commas.
+";
+    assert!(help.stdout.contains(request), "{}", help.stdout);
 }
 
 #[test]

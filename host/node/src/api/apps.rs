@@ -245,7 +245,11 @@ impl AppsService {
         let docs: HashMap<&str, &str> = told
             .map(|function| (function.name.as_str(), function.docs.as_str()))
             .collect();
-        let wit = lydian_value::with_docs(&interface.wit, |name| docs.get(name).copied());
+        let wit = lydian_value::with_docs(
+            &interface.wit,
+            |name| docs.get(name).copied(),
+            |name| parsed.type_docs(name),
+        );
         Ok(v1::DescribeResponse {
             app,
             wit,

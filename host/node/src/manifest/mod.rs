@@ -23,6 +23,7 @@
 //! | `fan-out` | calls that one call of it may lead to |
 //! | `classes`, `mounts` | instances that are kept between calls; directories shipped with the app |
 //! | `docs`, `kind` | written by the SDK, per function |
+//! | `types` | written by the SDK: what is said of types, fields and cases, `point` and `point.x` |
 //! | `sdk`, `entrypoints` | written by the SDK, per app: its version, what runs on the caller's machine |
 //!
 //! Always true: every key is read by something. An unknown key is refused by name, and one that a later
@@ -58,6 +59,7 @@ pub(crate) struct Manifest {
     classes: Vec<Class>,
     mounts: Vec<MountPoint>,
     entrypoints: Vec<v1::Entrypoint>,
+    types: BTreeMap<String, String>,
 }
 
 /// Settings of one function, or of all functions of the app. What is absent is not set.
@@ -103,6 +105,7 @@ impl Manifest {
         }
         let entrypoints = entrypoints::parse(map.remove("entrypoints"))?;
         let mounts = mounts::parse(&mut map)?;
+        let types = type_docs(map.remove("types"))?;
         let mut functions = BTreeMap::new();
         for (name, table) in tables(&mut map, "functions")? {
             let settings = Settings::parse(&format!("functions.{name}"), table)?;
@@ -118,6 +121,7 @@ impl Manifest {
             classes,
             mounts,
             entrypoints,
+            types,
         })
     }
 
@@ -238,6 +242,16 @@ impl Manifest {
         self.functions.get(function).map_or("", |own| &own.docs)
     }
 
+    /// What the SDK wrote about a type, `point`, or a field or case of one, `point.x`.
+    pub(crate) fn type_docs(&self, name: &str) -> Option<&str> {
+        self.types.get(name).map(String::as_str)
+    }
+
+    /// Whether it says anything about types.
+    pub(crate) fn has_type_docs(&self) -> bool {
+        !self.types.is_empty()
+    }
+
     /// What is set for a function; methods have their class's.
     fn function(&self, name: &str) -> Option<&Settings> {
         match self.class_of(name) {
@@ -285,6 +299,21 @@ fn check_version(version: Option<Value>) -> Result<(), Error> {
             _ => Err(refused("version", &format!("is not {VERSION}"))),
         },
     }
+}
+
+/// What is written about types, by their names and those of their parts.
+fn type_docs(value: Option<Value>) -> Result<BTreeMap<String, String>, Error> {
+    let Some(value) = value else {
+        return Ok(BTreeMap::new());
+    };
+    let Value::Object(table) = value else {
+        return Err(refused("types", "is not a table"));
+    };
+    let read = |(name, docs): (String, Value)| match docs {
+        Value::String(docs) => Ok((name, docs)),
+        _ => Err(refused(&format!("types.{name}"), "is not a string")),
+    };
+    table.into_iter().map(read).collect()
 }
 
 impl Settings {
@@ -371,6 +400,7 @@ const KEYS: &[&str] = &[
     "version",
     "sdk",
     "entrypoints",
+    "types",
 ];
 
 /// More than a message carries would be a promise that no request could make use of.

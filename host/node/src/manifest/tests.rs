@@ -38,6 +38,21 @@ fn function_settings_win_over_the_apps() {
     assert_eq!(manifest.docs("train"), "Trains.");
 }
 
+/// The SDK keeps there what a component cannot.
+#[test]
+fn types_are_explained() {
+    let manifest =
+        parse(r#"{"types": {"point": "A place.", "point.x": "To the right."}}"#).unwrap();
+    assert_eq!(manifest.type_docs("point.x"), Some("To the right."));
+    assert_eq!(manifest.type_docs("point.y"), None);
+    assert!(refusal(r#"{"types": []}"#).0.contains("types"));
+    assert!(
+        refusal(r#"{"types": {"point": 1}}"#)
+            .0
+            .contains("types.point")
+    );
+}
+
 /// Every limit has a key; a key that set nothing would be a promise nobody keeps.
 #[test]
 fn every_limit_can_be_set() {

@@ -11,6 +11,8 @@
 mod read;
 mod write;
 
+use std::borrow::Cow;
+
 use crate::{Error, Limits, Type, Value};
 
 /// The value this WAVE text spells.
@@ -26,6 +28,15 @@ pub fn to_string(ty: &Type, wire: &[u8], limits: &Limits) -> Result<String, Erro
 /// A value as WAVE.
 pub fn print(ty: &Type, value: &Value, limits: &Limits) -> Result<String, Error> {
     to_string(ty, &ty.encode(value, limits)?, limits)
+}
+
+/// The name of a case or a flag as it is written: `%none`, where it would be read as something else.
+pub fn case(name: &str) -> Cow<'_, str> {
+    if KEYWORDS.contains(&name) {
+        Cow::Owned(format!("%{name}"))
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 /// The labels that WAVE reads as something else, so that a case of this name is written `%name`.

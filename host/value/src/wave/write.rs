@@ -2,7 +2,6 @@
 
 use std::fmt::{Display, Write};
 
-use super::KEYWORDS;
 use crate::wire::Reader;
 use crate::wire::packed::{self, NumberSink};
 use crate::{Error, Limits, Type};
@@ -122,10 +121,7 @@ impl WaveWriter {
     }
 
     fn case(&mut self, name: &str) {
-        if KEYWORDS.contains(&name) {
-            self.out.push('%');
-        }
-        self.out.push_str(name);
+        self.out.push_str(&super::case(name));
     }
 
     fn payload(&mut self, case: &str, ty: Option<&Type>, r: &mut Reader<'_>) -> Result<(), Error> {
