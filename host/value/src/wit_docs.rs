@@ -15,7 +15,8 @@ enum Block {
 }
 
 /// `wit` with what `functions` says of each exported function, by the name it is called by, as comments above it, and what
-/// `types` says of each type, field and case: `point`, `point.x`, `a:b/c@1.0.0#point.x`. What has a comment keeps it.
+/// `types` says of each type, field and case: `point`, `point.x`, `a:b/c@1.0.0#point.x`; and of an interface: `a:b/c@1.0.0#`.
+/// What has a comment keeps it.
 pub fn with_docs<'a>(
     wit: &str,
     functions: impl Fn(&str) -> Option<&'a str>,
@@ -27,7 +28,7 @@ pub fn with_docs<'a>(
     for line in wit.lines() {
         let text = line.trim_start();
         let within = blocks.last();
-        let about = match part(within, text) {
+        let mut about = match part(within, text) {
             Some(part) => types(&part),
             None => within
                 .and_then(|block| function(block, text))
@@ -36,7 +37,13 @@ pub fn with_docs<'a>(
         if text == "}" {
             blocks.pop();
         } else if let Some(head) = text.strip_suffix('{') {
-            blocks.push(block(within, head.trim_end()));
+            let opened = block(within, head.trim_end());
+            if let Block::Functions(prefix) = &opened
+                && prefix.ends_with('#')
+            {
+                about = types(prefix);
+            }
+            blocks.push(opened);
         }
         if let Some(about) = about.filter(|_| !commented) {
             let indent = &line[..line.len() - text.len()];
@@ -206,6 +213,7 @@ package a:b@1.0.0 {
             "enum",
             "enum.none",
             "enum.use",
+            "model#",
             "model#colour",
             "model#colour.red",
         ];
@@ -216,7 +224,7 @@ package a:b@1.0.0 {
         );
         assert_eq!(
             documented,
-            "world root {\n  /// pair\n  record pair {\n    /// pair.square\n    square: u32,\n  }\n  /// enum\n  variant %enum {\n    /// enum.none\n    none,\n    /// enum.use\n    %use(pair),\n  }\n  export model: interface {\n    /// model#colour\n    enum colour {\n      /// model#colour.red\n      red,\n    }\n    f: func() -> colour;\n  }\n}\n"
+            "world root {\n  /// pair\n  record pair {\n    /// pair.square\n    square: u32,\n  }\n  /// enum\n  variant %enum {\n    /// enum.none\n    none,\n    /// enum.use\n    %use(pair),\n  }\n  /// model#\n  export model: interface {\n    /// model#colour\n    enum colour {\n      /// model#colour.red\n      red,\n    }\n    f: func() -> colour;\n  }\n}\n"
         );
     }
 }

@@ -55,6 +55,8 @@ fn a_component_says_itself_what_it_mounts_and_what_it_is() {
     assert!(ran.stdout.starts_with("good("), "{ran:?}");
     // So are its comments.
     let wit = cli.run(&["app", "wit", "model"]).stdout;
+    let class = "  /// Tells praise from blame, by what its words stood for in the reviews it has read.\n  export model: interface {";
+    assert!(wit.contains(class), "{wit}");
     let documented = "    /// Judges a text.\n    predict: func(text: string)";
     assert!(wit.contains(documented), "{wit}");
     let help = cli.run(&["run", "model::model#predict", "--help"]).stdout;

@@ -242,8 +242,14 @@ impl Manifest {
         self.functions.get(function).map_or("", |own| &own.docs)
     }
 
-    /// What the SDK wrote about a type, `point`, or a field or case of one, `point.x`.
+    /// What the SDK wrote about a type, `point`, or a field or case of one, `point.x`; or about the class that an interface,
+    /// `model#`, is of.
     pub(crate) fn type_docs(&self, name: &str) -> Option<&str> {
+        if let Some(interface) = name.strip_suffix('#') {
+            let mut classes = self.classes.iter();
+            let class = classes.find(|class| class.interface == interface)?;
+            return Some(class.docs()).filter(|docs| !docs.trim().is_empty());
+        }
         self.types.get(name).map(String::as_str)
     }
 
