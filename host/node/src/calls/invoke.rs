@@ -227,14 +227,18 @@ impl Running {
     /// Where the guest's output goes: the call's and the app's log, and `captured` when the caller wants it.
     pub(crate) fn sink(&self, captured: Option<Captured>) -> OutputSink {
         let call = self.call.clone();
-        let reader = self.call.clone();
         OutputSink::new(move |chunk| {
             if let Some(captured) = &captured {
                 captured.push(&chunk);
             }
             call.printed(chunk);
         })
-        .when(move || reader.has_room())
+    }
+
+    /// The same where a reader is attached to the call's log, for whom the guest waits.
+    pub(crate) fn sink_for_reader(&self) -> OutputSink {
+        let call = self.call.clone();
+        self.sink(None).when(move || call.has_room())
     }
 
     /// Records how the call ended.

@@ -50,7 +50,7 @@ impl Core {
                 return Ok(reader);
             }
         };
-        let sink = running.sink(None);
+        let sink = running.sink_for_reader();
         let invocation = running.invocation(args, sink);
         let span = running.span();
         tokio::spawn(tell(self.clone(), running, invocation, seat, teller).instrument(span));

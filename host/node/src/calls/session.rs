@@ -154,7 +154,7 @@ fn session_options(
         mounts: call.grants().mounts.clone(),
         ..Grants::clone(&grants)
     });
-    options.output = running.sink(None);
+    options.output = running.sink_for_reader();
     options.cancel = call.cancel.clone();
     options.calls = calls(core, call);
     options

@@ -74,6 +74,15 @@ impl TestNode {
         NodesClient::new(self.channel.clone())
     }
 
+    /// Whether the node lacks a blob and asks for it.
+    pub(crate) async fn misses(&self, digest: &Digest) -> bool {
+        let request = v1::MissingRequest {
+            digests: vec![raw(digest)],
+        };
+        let answer = self.blobs().missing(request).await.unwrap();
+        answer.into_inner().digests.len() == 1
+    }
+
     /// Uploads a component written as text.
     pub(crate) async fn put(&self, text: &str) -> Digest {
         self.put_bytes(guests::wasm(text))

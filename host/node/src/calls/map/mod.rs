@@ -149,7 +149,7 @@ impl Core {
         let span = running.span();
         let map = Arc::new(Map {
             call: running.call.clone(),
-            sink: running.sink(None),
+            sink: running.sink_for_reader(),
             board: Board::new(board::Rules {
                 ordered: terms.ordered,
                 return_errors: terms.return_errors,
