@@ -19,6 +19,9 @@ use crate::units::Bytes;
 
 /// The table of a file that holds the limits.
 const LIMITS: &str = "limits";
+/// The table in it that holds the most that calls may be given, and the option it stands for.
+const LIMITS_MAX: &str = "max";
+const LIMIT_MAX: &str = "limit-max";
 /// The option that a file cannot give.
 const CONFIG: &str = "config";
 
@@ -56,15 +59,29 @@ fn read(path: &Path, text: &str) -> Result<UpArgs, CliError> {
         match value {
             Value::Table(table) if key == LIMITS => {
                 for (key, value) in table {
-                    add(&mut line, &key, value, &limits)
-                        .map_err(|why| wrong_key(&shown.to_string(), &why, &limits))?;
+                    match value {
+                        Value::Table(most) if key == LIMITS_MAX => {
+                            for (key, value) in most {
+                                let mut one = Vec::new();
+                                add(&mut one, &key, value, &limits)
+                                    .map_err(|why| wrong_key(&shown.to_string(), &why, &limits))?;
+                                line.extend(one.into_iter().map(|option| {
+                                    let option = option.to_string_lossy().into_owned();
+                                    let limit = option.trim_start_matches('-');
+                                    format!("--{LIMIT_MAX}={limit}").into()
+                                }));
+                            }
+                        }
+                        value => add(&mut line, &key, value, &limits)
+                            .map_err(|why| wrong_key(&shown.to_string(), &why, &limits))?,
+                    }
                 }
             }
             value => {
                 let top: Vec<&str> = known
                     .iter()
                     .copied()
-                    .filter(|name| *name != CONFIG && !limits.contains(name))
+                    .filter(|name| ![CONFIG, LIMIT_MAX].contains(name) && !limits.contains(name))
                     .collect();
                 add(&mut line, &key, value, &top)
                     .map_err(|why| wrong_key(&shown.to_string(), &why, &top))?;
@@ -152,6 +169,7 @@ fn merge(line: UpArgs, file: UpArgs) -> UpArgs {
             allow_host: [line.access.allow_host, file.access.allow_host].concat(),
         },
         size: SizeArgs {
+            guest_memory: line.size.guest_memory.or(file.size.guest_memory),
             max_sandboxes: line.size.max_sandboxes.or(file.size.max_sandboxes),
             max_connections: line.size.max_connections.or(file.size.max_connections),
             guest_sockets: line.size.guest_sockets.or(file.size.guest_sockets),
@@ -170,6 +188,7 @@ fn merge(line: UpArgs, file: UpArgs) -> UpArgs {
             output: limits.output.or(theirs.output),
             output_rate: limits.output_rate.or(theirs.output_rate),
         },
+        limit_max: [line.limit_max, file.limit_max].concat(),
     }
 }
 
@@ -195,7 +214,17 @@ pub(crate) fn options(
     options.artifact_cache_bytes = size.artifact_cache.map(|bytes| bytes.0);
     options.compile_workers = size.compile_workers.map(|count| count as usize);
     options.compile_memory_bytes = size.compile_memory.map(|bytes| bytes.0);
+    options.guest_memory_bytes = size.guest_memory.map(|bytes| bytes.0);
     options.limits = limits(&args.limits).or(&options.limits);
+    // What is named first counts: the command line, then the file.
+    options.limits_max = args
+        .limit_max
+        .iter()
+        .fold(options.limits_max, |max, more| max.or(&limits(more)));
+    if let Some((limit, asked, most)) = options.limits.above(&options.limits_max) {
+        let text = format!("the default of `{limit}`, {asked}, is above its maximum of {most}");
+        return Err(CliError::usage("limit-too-high", text));
+    }
     Ok(options)
 }
 
@@ -269,6 +298,7 @@ mod tests {
         token = "0123456789abcdef"
         insecure = true
         allow-host = ["node.example"]
+        guest-memory = "10KiB"
         max-sandboxes = 11
         max-connections = 12
         guest-sockets = 13
@@ -285,6 +315,9 @@ mod tests {
         open-files = 7
         output = "8KiB"
         output-rate = "9KiB"
+        [limits.max]
+        memory = "30KiB"
+        timeout = "10s"
     "#;
 
     #[test]
@@ -292,7 +325,7 @@ mod tests {
         let args = merge(line(&[]), file(ALL).expect("a file"));
         let command = UpArgs::augment_args(clap::Command::new("up"));
         for name in command.get_arguments().filter_map(clap::Arg::get_long) {
-            let skipped = [CONFIG, "token-file"];
+            let skipped = [CONFIG, LIMIT_MAX, "token-file"];
             assert!(
                 skipped.contains(&name) || ALL.contains(&format!("{name} =")),
                 "{name}"
@@ -323,6 +356,13 @@ mod tests {
             output_bytes_per_second: 9 << 10,
         };
         assert_eq!(options.limits, limits);
+        assert_eq!(options.guest_memory_bytes, Some(10 << 10));
+        let max = Limits {
+            timeout: Duration::from_secs(10),
+            memory_bytes: 30 << 10,
+            ..Limits::UNSET
+        };
+        assert_eq!(options.limits_max, max);
     }
 
     #[test]
@@ -332,6 +372,7 @@ mod tests {
             "--memory=1MiB",
             "--token-file=t",
             "--allow-host=a",
+            "--limit-max=memory=2MiB",
         ];
         let args = merge(line(&given), file(ALL).expect("a file"));
         assert_eq!(args.size.max_sandboxes, Some(3));
@@ -341,6 +382,7 @@ mod tests {
             (None, Some(15))
         );
         assert_eq!(args.access.allow_host, ["a", "node.example"]);
+        assert_eq!(args.limit_max[0].memory, Some(Bytes(2 << 20)));
     }
 
     #[test]
@@ -358,6 +400,11 @@ mod tests {
                 "did you mean `memory`?",
             ),
             ("[limits]\nlisten = \"1\"", "`listen` is not known", ""),
+            (
+                "[limits.max]\nmemroy = \"1MiB\"",
+                "`memroy` is not known",
+                "did you mean `memory`?",
+            ),
             ("config = \"x\"", "`config` is not known", ""),
             ("max-sandboxes = 0", "the least is 1", ""),
             (

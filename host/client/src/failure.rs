@@ -75,6 +75,8 @@ pub enum FailureKind {
     Depth,
     /// One input of a map, or one call of a session, was not of the function's type.
     Arguments,
+    /// The node had no memory left beside other calls; the same call may succeed later.
+    NodeFull,
     /// A kind this client is too old to know.
     Unknown,
 }
@@ -98,6 +100,7 @@ impl FailureKind {
             Self::Stack => "stack",
             Self::Depth => "depth",
             Self::Arguments => "arguments",
+            Self::NodeFull => "node-full",
             Self::Unknown => "unknown",
         }
     }
@@ -144,6 +147,7 @@ impl From<v1::failure::Kind> for FailureKind {
             Kind::Stack => Self::Stack,
             Kind::Depth => Self::Depth,
             Kind::Arguments => Self::Arguments,
+            Kind::NodeFull => Self::NodeFull,
             Kind::Unspecified => Self::Unknown,
         }
     }

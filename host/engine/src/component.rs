@@ -20,7 +20,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use lydian_value::{Digest, FuncType, Interface, Type};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
@@ -52,6 +52,10 @@ pub(crate) struct Loaded {
     pub(crate) host: Arc<Host>,
     /// Slots of the pool that one sandbox takes.
     pub(crate) slots: u32,
+    /// Stacks that one sandbox may take: its own, and one for each instance that waits in a call of another.
+    pub(crate) stacks: u32,
+    /// Bytes that a sandbox has when it starts: what its memories declare, until the first one has shown what they take.
+    initial_bytes: AtomicU64,
     /// Whether its functions can call others.
     calls: bool,
     /// Whether it runs in the pool of concurrent components.
@@ -131,6 +135,13 @@ impl Component {
 }
 
 impl Loaded {
+    /// A sandbox has started, and takes so much.
+    pub(crate) fn note_initial_bytes(&self, bytes: u64) {
+        if self.initial_bytes.load(Ordering::Relaxed) != bytes {
+            self.initial_bytes.store(bytes, Ordering::Relaxed);
+        }
+    }
+
     /// The place of a function, which is a reference into the list.
     fn index_of(&self, function: &FuncType) -> usize {
         let mut functions = self.interface.functions.iter();
@@ -188,6 +199,22 @@ impl Function {
     /// How many of the engine's sandboxes one call of it counts for.
     pub fn slots(&self) -> u32 {
         self.component.slots
+    }
+
+    /// Stacks that one call of it may take in the pool of concurrent components.
+    pub fn stacks(&self) -> u32 {
+        self.component.stacks
+    }
+
+    /// Whether a call of it may begin on the thread that asks for it. Results that name something open are not read twice.
+    pub(crate) fn is_quick(&self) -> bool {
+        let export = self.export();
+        export.pace.is_quick() && !export.streams && !export.gives_handles
+    }
+
+    /// Bytes that one call of it needs to start.
+    pub fn initial_bytes(&self) -> u64 {
+        self.component.initial_bytes.load(Ordering::Relaxed)
     }
 
     /// Another function of the same component; see [`Component::function`].
@@ -356,9 +383,28 @@ fn link(
         });
     }
     // `None` when it imports modules, which never link here.
-    let slots = component
-        .resources_required()
+    let needs = component.resources_required();
+    let slots = needs
+        .as_ref()
         .map_or(1, |needs| Pool::slots(needs.num_memories, needs.num_tables));
+    let initial = needs.and_then(|needs| needs.max_initial_memory_size);
+    let stacks = match &host.stacks {
+        Some(_) => Pool::stacks(slots),
+        None => 1,
+    };
+    for (what, needs, has) in [
+        ("places for sandboxes", slots, host.places),
+        ("stacks", stacks, host.stacks_max),
+    ] {
+        if needs > has {
+            return Err(Error::TooLarge {
+                component: digest,
+                what,
+                needs,
+                has,
+            });
+        }
+    }
     Ok(Arc::new(Loaded {
         digest,
         calls: imports::make_calls(&interface.imports),
@@ -368,6 +414,8 @@ fn link(
         pre,
         host,
         slots,
+        stacks,
+        initial_bytes: AtomicU64::new(initial.unwrap_or(0)),
     }))
 }
 

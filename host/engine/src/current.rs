@@ -5,9 +5,11 @@
 //! [`Current`] lies in a thread-local; [`crate::watch`] puts it there before each poll and takes it out after.
 
 use crate::codec::{Item, Node, Plan};
+use crate::ledger::{Charge, Ledger};
 use crate::limit::LimitHit;
+use crate::limits::Limits;
 use crate::streams::Readable;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::{FutureReader, ResourceAny, StreamReader};
@@ -15,6 +17,7 @@ use wasmtime::{Result, bail};
 
 thread_local! {
     static CURRENT: RefCell<Option<Box<Current>>> = const { RefCell::new(None) };
+    static BORROWED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What a sandbox is doing.
@@ -23,6 +26,9 @@ pub(crate) struct Current {
     /// Whether the function was taken for one that is lifted asynchronously.
     expect_async: bool,
     payload_limit: usize,
+    ledger: Ledger,
+    /// When the call's wall time is over.
+    deadline: Instant,
     handles: Handles,
     streams: Vec<OpenStream>,
     batch: Option<Reading>,
@@ -65,16 +71,18 @@ struct Cpu {
 }
 
 impl Current {
-    pub(crate) fn new(payload_limit: usize, handles: u32, cpu: Duration) -> Box<Current> {
+    pub(crate) fn new(limits: &Limits, ledger: &Ledger, deadline: Instant) -> Box<Current> {
         Box::new(Current {
             plan: None,
             expect_async: false,
-            payload_limit,
+            payload_limit: usize::try_from(limits.payload_bytes).unwrap_or(usize::MAX),
+            ledger: ledger.clone(),
+            deadline,
             handles: Handles {
                 open: Vec::new(),
                 free: Vec::new(),
                 live: 0,
-                limit: handles,
+                limit: limits.handles,
                 next_name: 0,
             },
             streams: Vec::new(),
@@ -82,7 +90,7 @@ impl Current {
             bytes_out: 0,
             cpu: Cpu {
                 used: Duration::ZERO,
-                limit: cpu,
+                limit: limits.cpu,
                 turn: None,
             },
             left: None,
@@ -106,8 +114,9 @@ impl Current {
         Some(current)
     }
 
-    /// Gives the next call of a session as much CPU time as the last one had.
-    pub(crate) fn renew(&mut self, cpu: Duration) {
+    /// Gives the next call of a session as much CPU time as the last one had, until `deadline`.
+    pub(crate) fn renew(&mut self, cpu: Duration, deadline: Instant) {
+        self.deadline = deadline;
         self.cpu.used = Duration::ZERO;
         self.cpu.limit = cpu;
         self.bytes_out = 0;
@@ -180,6 +189,48 @@ pub(crate) fn payload_limit() -> usize {
     with(|current| current.payload_limit).unwrap_or(0)
 }
 
+/// Room for a piece of a result, on the node's ledger.
+pub(crate) fn charge_result(bytes: usize) -> Result<Charge> {
+    let charge = with(|current| current.ledger.payload(bytes as u64)).flatten();
+    charge.ok_or_else(|| LimitHit::NodePayload.into())
+}
+
+/// Whether the host may go on with work for the guest: copies obey the clocks as the guest's own code does.
+pub(crate) fn checkpoint() -> Result<()> {
+    let over = with(|current| {
+        let now = Instant::now();
+        if now >= current.deadline {
+            return Some(LimitHit::Timeout);
+        }
+        let turn = current.cpu.turn.map_or(Duration::ZERO, |turn| {
+            now.saturating_duration_since(turn)
+        });
+        (current.cpu.used + turn >= current.cpu.limit).then_some(LimitHit::Cpu)
+    });
+    match over.flatten() {
+        Some(hit) => Err(hit.into()),
+        None => Ok(()),
+    }
+}
+
+/// Runs a turn of a sandbox on a thread that is not for guests, so that copies in it know to be short.
+pub(crate) fn on_borrowed_thread<R>(turn: impl FnOnce() -> R) -> R {
+    struct GiveBack;
+    impl Drop for GiveBack {
+        fn drop(&mut self) {
+            BORROWED.set(false);
+        }
+    }
+    BORROWED.set(true);
+    let _back = GiveBack;
+    turn()
+}
+
+/// Whether this turn must be short.
+pub(crate) fn must_be_short() -> bool {
+    BORROWED.get()
+}
+
 /// Time used on a processor, this turn included, and whether that is more than allowed.
 pub(crate) fn cpu_spent() -> bool {
     with(|current| {
@@ -217,6 +268,11 @@ pub(crate) fn open_stream(reader: StreamReader<Item>, item: Option<&Node>) -> Re
 /// Keeps a future of a result until it is read.
 pub(crate) fn open_future(reader: FutureReader<Item>, item: Option<&Node>) -> Result<u32> {
     open(Readable::Future(reader), item)
+}
+
+/// The same for a stream of bytes, which may be one of the host's.
+pub(crate) fn open_byte_stream(reader: StreamReader<u8>) -> Result<u32> {
+    open(Readable::Bytes(reader), None)
 }
 
 /// The same for a stream that carries nothing.

@@ -1,13 +1,14 @@
 //! The engine: one per process, shared by everything that runs guests.
 
 use crate::cache::Cache;
-use crate::checks::Check;
+use crate::checks::{Check, CheckStatus};
 use crate::compile::{self, Compiler};
 use crate::component::Component;
 use crate::descriptors::Descriptors;
 use crate::error::Error;
 use crate::host::{Hosts, start};
 use crate::interface;
+use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::pool::{Pool, PoolOptions};
@@ -20,7 +21,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 /// How an engine is set up.
@@ -37,7 +37,12 @@ pub struct Options {
     pub threads: Option<usize>,
     /// How components are compiled.
     pub compile: compile::Options,
-    /// Bytes of arguments and results of all calls in flight; `None`: a quarter of the machine's memory.
+    /// The most that any call may be given; what is not set has a ceiling of the engine's own.
+    pub limits_max: Limits,
+    /// Bytes of all sandboxes together, with what the host holds for them and for callers; `None`: six tenths of the
+    /// machine's memory.
+    pub guest_memory_bytes: Option<u64>,
+    /// Of those, the results of all calls in flight; `None`: a quarter of the machine's memory.
     pub payload_bytes: Option<u64>,
     /// Sockets and connections of all guests together; `None`: a quarter of the descriptors the process may have.
     pub guest_sockets: Option<usize>,
@@ -55,6 +60,8 @@ impl Options {
             data_dir: data_dir.into(),
             pool: PoolOptions::default(),
             limits: Limits::default(),
+            limits_max: Limits::UNSET,
+            guest_memory_bytes: None,
             threads: None,
             compile: compile::Options::default(),
             payload_bytes: None,
@@ -73,8 +80,8 @@ pub(crate) struct Inner {
     pub(crate) compiler: Compiler,
     pub(crate) cache: Cache,
     pub(crate) limits: Limits,
-    pub(crate) payload: Arc<Semaphore>,
-    pub(crate) payload_permits: u32,
+    pub(crate) limits_max: Limits,
+    pub(crate) ledger: Ledger,
     pub(crate) ticker: Ticker,
     pub(crate) counters: Arc<Counters>,
     pub(crate) data_dir: PathBuf,
@@ -100,14 +107,16 @@ pub struct Stats {
     pub sandboxes_max: usize,
     /// Sandboxes of concurrent components there may be.
     pub concurrent_max: usize,
+    /// Stacks that those may take together.
+    pub stacks_max: usize,
     /// Calls that got a sandbox, since the start.
     pub calls_total: u64,
     /// Components ready in memory.
     pub components: usize,
 }
 
-/// Granularity of the node-wide budget of payload bytes. Smaller calls are bounded by the number of sandboxes.
-pub(crate) const PAYLOAD_PERMIT_BYTES: usize = 64 << 10;
+/// What guests and callers may take of the machine's memory; the rest is for native code, compilers and the system.
+const GUEST_MEMORY_TENTHS: u64 = 6;
 
 thread_local! {
     static SANDBOX_THREAD: Cell<bool> = const { Cell::new(false) };
@@ -134,11 +143,10 @@ impl Engine {
             .map_err(|error| start("its clock thread", "allow more threads", error))?;
         let (hosts, pool) = Hosts::reserve(&options.pool, &machine, &ticker, descriptors)?;
         let compiler = Compiler::new(&options.data_dir, hosts.plain(), options.compile)?;
-        let payload =
-            options.payload_bytes.unwrap_or(machine.memory_bytes / 4) / PAYLOAD_PERMIT_BYTES as u64;
-        let payload = u32::try_from(payload)
-            .unwrap_or(u32::MAX)
-            .clamp(1, Semaphore::MAX_PERMITS.min(1 << 29) as u32);
+        let guest_memory = options
+            .guest_memory_bytes
+            .unwrap_or(machine.memory_bytes / 10 * GUEST_MEMORY_TENTHS);
+        let payload = options.payload_bytes.unwrap_or(machine.memory_bytes / 4);
         let runtime = sandbox_runtime(options.threads)
             .map_err(|error| start("its threads", "allow more threads", error))?;
         Ok(Engine(Arc::new(Inner {
@@ -146,8 +154,8 @@ impl Engine {
             compiler,
             cache: Cache::new(options.max_components),
             limits: options.limits,
-            payload: Arc::new(Semaphore::new(payload as usize)),
-            payload_permits: payload,
+            limits_max: options.limits_max.or(&Limits::ceiling(guest_memory)),
+            ledger: Ledger::new(guest_memory, payload),
             ticker,
             counters: Arc::default(),
             data_dir: options.data_dir,
@@ -221,6 +229,7 @@ impl Engine {
             sandboxes_live: self.0.counters.live.load(Ordering::Relaxed),
             sandboxes_max: self.0.pool.sandboxes as usize,
             concurrent_max: self.0.hosts.concurrent_places(),
+            stacks_max: self.0.hosts.concurrent_stacks(),
             calls_total: self.0.counters.calls.load(Ordering::Relaxed),
             components: self.0.cache.len(),
         }
@@ -229,14 +238,44 @@ impl Engine {
     /// What the machine offers, for `lydian doctor`. Blocks while a compile worker is started.
     pub fn checks(&self) -> Vec<Check> {
         let mut checks = self.0.pool.checks(&self.0.machine);
+        checks.push(self.memory_check());
         checks.push(self.0.hosts.descriptors().check());
         checks.push(self.0.compiler.check());
         checks
     }
 
+    fn memory_check(&self) -> Check {
+        let (used, limit) = (self.0.ledger.used(), self.0.ledger.limit());
+        let tight = used > limit / 10 * 9;
+        Check {
+            name: "guest-memory",
+            status: if tight {
+                CheckStatus::Warn
+            } else {
+                CheckStatus::Ok
+            },
+            detail: format!("{} of {} MiB in use", used >> 20, limit >> 20),
+            fix: if tight {
+                "run fewer or smaller functions at once, or raise `--guest-memory`".into()
+            } else {
+                String::new()
+            },
+        }
+    }
+
     /// The limits of calls that set none.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// The most that any call is given.
+    pub fn limits_max(&self) -> &Limits {
+        &self.0.limits_max
+    }
+
+    /// The bytes of all sandboxes, and of what the host holds for them and for callers.
+    pub fn ledger(&self) -> &Ledger {
+        &self.0.ledger
     }
 }
 

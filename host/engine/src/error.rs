@@ -37,6 +37,18 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// One sandbox of it takes more of a pool than the pool has.
+    #[error("component `{}` needs {needs} {what} at once, and this node has {has}", component.short())]
+    TooLarge {
+        /// Which one.
+        component: Digest,
+        /// `places for sandboxes` or `stacks`.
+        what: &'static str,
+        /// What one sandbox takes.
+        needs: u32,
+        /// What there is.
+        has: u32,
+    },
     /// It exports no function of that name.
     #[error(transparent)]
     NoFunction(#[from] lydian_value::NoFunction),
@@ -63,6 +75,9 @@ impl Error {
             Error::Start { hint, .. } => vec![hint.clone()],
             Error::NoFunction(error) => error.hints(),
             Error::Link { .. } => Vec::new(),
+            Error::TooLarge { .. } => {
+                vec!["start the node with a larger `--max-sandboxes`".to_owned()]
+            }
         }
     }
 }

@@ -22,6 +22,10 @@ pub(crate) struct Host {
     pub(crate) slots: Arc<Semaphore>,
     /// All of them.
     pub(crate) places: u32,
+    /// Free stacks, where a sandbox may take several; each takes the one of its place elsewhere.
+    pub(crate) stacks: Option<Arc<Semaphore>>,
+    /// Stacks that one sandbox may take.
+    pub(crate) stacks_max: u32,
     /// The node's, of all hosts together.
     pub(crate) descriptors: Descriptors,
 }
@@ -39,6 +43,9 @@ impl Host {
             linker,
             slots: Arc::new(Semaphore::new(pool.sandboxes as usize)),
             places: pool.sandboxes,
+            stacks: (concurrency == Concurrency::On)
+                .then(|| Arc::new(Semaphore::new(pool.stacks as usize))),
+            stacks_max: pool.stacks,
             descriptors,
             wasmtime,
         })
@@ -83,6 +90,10 @@ impl Hosts {
     /// Sandboxes of concurrent components, whether or not there has been one.
     pub(crate) fn concurrent_places(&self) -> usize {
         self.concurrent_pool.sandboxes as usize
+    }
+
+    pub(crate) fn concurrent_stacks(&self) -> usize {
+        self.concurrent_pool.stacks as usize
     }
 
     pub(crate) fn is_concurrent(&self, host: &Arc<Host>) -> bool {

@@ -14,8 +14,9 @@ mod body;
 use crate::calls::Calls;
 use crate::component::{Function, Loaded};
 use crate::current::{self, Current, WrongAbi};
-use crate::engine::{AbortOnDrop, Counters, Engine, PAYLOAD_PERMIT_BYTES, on_sandbox_thread};
+use crate::engine::{AbortOnDrop, Counters, Engine, on_sandbox_thread};
 use crate::grants::Grants;
+use crate::ledger::{Account, Charge};
 use crate::limit::{self, LimitHit};
 use crate::limits::Limits;
 use crate::outcome::{Failure, FailureKind, Outcome, Usage};
@@ -24,13 +25,16 @@ use crate::sandbox::{self, Ctx};
 use crate::streams::{Finished, Items};
 use crate::ticker::Running;
 use crate::watch::{End, watch};
+pub(crate) use body::finish;
 use body::{Answer, Times, body, streaming_body};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
@@ -52,6 +56,23 @@ pub struct Invocation {
     pub cancel: CancellationToken,
     /// Carries out the calls that it makes of other functions; none: they are told that nobody does.
     pub calls: Option<Arc<dyn Calls>>,
+    /// Memory that was reserved for its sandbox's start; none: the engine waits for some.
+    pub memory: Reserved,
+}
+
+/// Memory reserved for one sandbox. The first that asks takes it; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Reserved(Option<Arc<Mutex<Option<Charge>>>>);
+
+impl Reserved {
+    /// Hands over what is charged.
+    pub fn new(charge: Charge) -> Reserved {
+        Reserved(Some(Arc::new(Mutex::new(Some(charge)))))
+    }
+
+    fn take(&self) -> Option<Charge> {
+        self.0.as_ref().and_then(|charge| charge.lock().take())
+    }
 }
 
 impl Invocation {
@@ -65,6 +86,7 @@ impl Invocation {
             output: OutputSink::discard(),
             cancel: CancellationToken::new(),
             calls: None,
+            memory: Reserved::default(),
         }
     }
 }
@@ -136,8 +158,9 @@ impl Engine {
             result: Err(stopped(function.name())),
             usage,
         };
+        let may_be_short = function.is_quick() && call.invocation.args.len() <= SHORT_ARGS_BYTES;
         let mut run = Box::pin(call.run(admitted));
-        if function.export().pace.is_quick()
+        if may_be_short
             && !inside
             && let Some(outcome) = self.at_once(run.as_mut())
         {
@@ -151,11 +174,20 @@ impl Engine {
     }
 
     /// Gives a call its first turn on the caller's thread: waking another one costs ten times what a quick function does.
-    /// `None` when it has more to do, which then is for the sandbox threads; a guest gives way within a tick or two.
+    /// `None` when it has more to do, which then is for the sandbox threads; a guest gives way within a tick or two, and a
+    /// result that takes longer to read is read where the thread's other tasks have been moved away (`codec/answer.rs`).
     fn at_once(&self, run: Pin<&mut impl Future<Output = Outcome>>) -> Option<Outcome> {
         // What it registers timers and sockets with.
+        let may_move = Handle::try_current()
+            .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
         let _runtime = self.enter()?;
-        match run.poll(&mut Context::from_waker(Waker::noop())) {
+        let turn = || run.poll(&mut Context::from_waker(Waker::noop()));
+        let turn = match may_move {
+            true => current::on_borrowed_thread(turn),
+            // All of the program runs on this one thread, or none of it does: there is nobody to make way for.
+            false => turn(),
+        };
+        match turn {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => None,
         }
@@ -190,64 +222,91 @@ impl Engine {
     }
 
     /// Waits for a place. What is taken is in the answer, and given back when that is dropped.
+    ///
+    /// A node has reserved both the place and the memory before it asks, so this waits only where the engine is used without
+    /// one; then first come, first served.
     pub(crate) async fn admit(&self, call: &Call) -> Result<Admitted, Failure> {
         if call.invocation.args.len() as u64 > call.limits.payload_bytes {
             return Err(call.at_limit(LimitHit::Arguments));
         }
         let component = call.invocation.function.loaded();
-        if let Some(slots) = self.take_free(component, call.invocation.args.len()) {
-            return Ok(Admitted::new(self, slots, None, Duration::ZERO));
+        let mut reserved = call.invocation.memory.take();
+        if let Some(places) = self.free_places(component)
+            && let Some(memory) = reserved.take().or_else(|| self.free_memory(call))
+        {
+            let account = Account::open(&self.0.ledger, call.limits.memory_bytes, Some(memory));
+            return Ok(Admitted::new(self, places, account, Duration::ZERO));
         }
         let asked = Instant::now();
-        let take = self.take(component, call.invocation.args.len());
         let taken = tokio::select! {
             biased;
-            taken = take => taken,
+            taken = self.wait(call, reserved) => taken,
             () = call.invocation.cancel.cancelled() => return Err(cancelled(call.name())),
         };
-        let (slots, payload) = taken.ok_or_else(|| stopped(call.name()))?;
-        let queued = asked.elapsed();
-        Ok(Admitted::new(self, slots, payload, queued))
+        let (places, memory) = taken?;
+        let account = Account::open(&self.0.ledger, call.limits.memory_bytes, Some(memory));
+        Ok(Admitted::new(self, places, account, asked.elapsed()))
     }
 
-    /// The common case: few bytes, and free slots that nobody waits for.
-    fn take_free(&self, component: &Loaded, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        if bytes >= PAYLOAD_PERMIT_BYTES {
-            return None;
-        }
+    /// The common case: places that nobody waits for.
+    fn free_places(&self, component: &Loaded) -> Option<Places> {
         let host = &component.host;
-        let slots = component.slots.min(host.places);
-        host.slots.clone().try_acquire_many_owned(slots).ok()
-    }
-
-    /// First the bytes, then the slots, in this order everywhere, so that two callers never wait for each other.
-    async fn take(
-        &self,
-        component: &Loaded,
-        bytes: usize,
-    ) -> Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)> {
-        let permits = u32::try_from(bytes / PAYLOAD_PERMIT_BYTES)
-            .unwrap_or(u32::MAX)
-            .min(self.0.payload_permits);
-        let payload = match permits {
-            0 => None,
-            permits => Some(
-                self.0
-                    .payload
-                    .clone()
-                    .acquire_many_owned(permits)
-                    .await
-                    .ok()?,
-            ),
+        let slots = host.slots.clone().try_acquire_many_owned(component.slots);
+        let stacks = match &host.stacks {
+            Some(stacks) => Some(stacks.clone().try_acquire_many_owned(component.stacks).ok()?),
+            None => None,
         };
+        Some((slots.ok()?, stacks))
+    }
+
+    fn free_memory(&self, call: &Call) -> Option<Charge> {
+        let initial = call.invocation.function.initial_bytes();
+        self.0.ledger.charge(initial.min(call.limits.memory_bytes))
+    }
+
+    /// First the places, then the memory, in this order everywhere, so that two callers never wait for each other. Memory
+    /// is waited for only so long: what holds it may be waiting for this very call.
+    async fn wait(&self, call: &Call, reserved: Option<Charge>) -> Result<(Places, Charge), Failure> {
+        let gone = |_| stopped(call.name());
+        let component = call.invocation.function.loaded();
         let host = &component.host;
-        let slots = component.slots.min(host.places);
-        Some((
-            host.slots.clone().acquire_many_owned(slots).await.ok()?,
-            payload,
-        ))
+        let slots = host.slots.clone().acquire_many_owned(component.slots);
+        let slots = slots.await.map_err(gone)?;
+        let stacks = match &host.stacks {
+            Some(stacks) => {
+                let stacks = stacks.clone().acquire_many_owned(component.stacks);
+                Some(stacks.await.map_err(gone)?)
+            }
+            None => None,
+        };
+        let memory = match reserved {
+            Some(reserved) => reserved,
+            None => {
+                let memory = tokio::time::timeout(MEMORY_WAIT, async {
+                    loop {
+                        let freed = self.0.ledger.freed();
+                        match self.free_memory(call) {
+                            Some(memory) => return memory,
+                            None => freed.await,
+                        }
+                    }
+                });
+                let full = |_| call.at_limit(LimitHit::NodeMemory);
+                memory.await.map_err(full)?
+            }
+        };
+        Ok(((slots, stacks), memory))
     }
 }
+
+/// Slots, and stacks where they are counted apart.
+type Places = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+
+/// Arguments of a call that may begin on the thread that asks for it: a few microseconds to write.
+const SHORT_ARGS_BYTES: usize = 64 << 10;
+
+/// Longest wait for memory that other sandboxes hold.
+const MEMORY_WAIT: Duration = Duration::from_secs(30);
 
 /// A place in the engine. Dropping it gives everything back.
 pub(crate) struct Admitted {
@@ -256,15 +315,16 @@ pub(crate) struct Admitted {
     counters: Arc<Counters>,
     /// Keeps the clock ticking; none while the sandbox rests.
     running: Option<Running>,
-    _slots: OwnedSemaphorePermit,
-    _payload: Option<OwnedSemaphorePermit>,
+    /// The bytes of its sandbox.
+    account: Account,
+    _places: Places,
 }
 
 impl Admitted {
     fn new(
         engine: &Engine,
-        slots: OwnedSemaphorePermit,
-        payload: Option<OwnedSemaphorePermit>,
+        places: Places,
+        account: Account,
         queued: Duration,
     ) -> Admitted {
         let counters = engine.0.counters.clone();
@@ -275,13 +335,22 @@ impl Admitted {
             engine: engine.clone(),
             counters,
             running: Some(engine.0.ticker.running()),
-            _slots: slots,
-            _payload: payload,
+            account,
+            _places: places,
         }
     }
 }
 
 impl Admitted {
+    /// The bytes of its sandbox.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Lets the clock stop: nothing runs in the sandbox until it is woken.
     pub(crate) fn rest(&mut self) {
         self.running = None;
@@ -318,7 +387,7 @@ impl Call {
             ..Usage::default()
         };
         Call {
-            limits: invocation.limits.resolved(engine.limits()),
+            limits: invocation.limits.resolved(engine.limits(), engine.limits_max()),
             usage,
             invocation,
         }
@@ -332,20 +401,20 @@ impl Call {
         limit::at_limit(self.name(), &self.limits, hit)
     }
 
-    pub(crate) fn store(&self, deadline: Instant) -> Store<Ctx> {
+    pub(crate) fn store(&self, account: &Account, deadline: Instant) -> Store<Ctx> {
         let mut ctx = Ctx::new(
             self.limits,
             self.invocation.grants.clone(),
             self.invocation.output.clone(),
             self.invocation.function.loaded().host.descriptors.clone(),
+            account.clone(),
         );
         ctx.may_call(self.invocation.calls.as_ref(), deadline);
         sandbox::store(&self.invocation.function.loaded().host.wasmtime, ctx)
     }
 
-    pub(crate) fn current(&self) -> Box<Current> {
-        let payload = usize::try_from(self.limits.payload_bytes).unwrap_or(usize::MAX);
-        Current::new(payload, self.limits.handles, self.limits.cpu)
+    pub(crate) fn current(&self, engine: &Engine, deadline: Instant) -> Box<Current> {
+        Current::new(&self.limits, &engine.0.ledger, deadline)
     }
 
     /// The whole sandbox, on a sandbox thread.
@@ -354,11 +423,12 @@ impl Call {
         let started = Instant::now();
         let deadline = started + self.limits.timeout;
         loop {
-            let mut store = self.store(deadline);
+            let mut store = self.store(&admitted.account, deadline);
             let mut times = Times::new(started);
             let call = body(&mut store, &self, &mut times);
             let cancel = &self.invocation.cancel;
-            let (end, current) = watch(call, self.current(), started, deadline, cancel).await;
+            let current = self.current(&engine, deadline);
+            let (end, current) = watch(call, current, started, deadline, cancel).await;
             self.invocation.function.export().pace.note(
                 times.total(current.as_deref()),
                 matches!(end, End::Done(Ok(_))),
@@ -370,14 +440,13 @@ impl Call {
                     continue;
                 }
                 End::Done(Err(error)) if self.left_well(&error) => {
-                    self.result(End::Done(Ok(Vec::new())), &store)
+                    self.result(End::Done(Ok(Bytes::new())), &store)
                 }
                 end => self.result(end, &store),
             };
             times.write(current.as_deref(), &mut self.usage);
             self.account(&store, current.as_deref());
             retire(store);
-            let result = self.hand_out(&engine, result);
             if let Ok(bytes) = &result {
                 self.usage.bytes_out += bytes.len() as u64;
             }
@@ -395,16 +464,17 @@ impl Call {
         answer: oneshot::Sender<Answer>,
         done: oneshot::Sender<Finished>,
     ) {
-        let _held = admitted;
+        let engine = admitted.engine.clone();
         let started = Instant::now();
         let deadline = started + self.limits.timeout;
         let mut answer = Some(answer);
         loop {
-            let mut store = self.store(deadline);
+            let mut store = self.store(&admitted.account, deadline);
             let mut times = Times::new(started);
             let call = streaming_body(&mut store, &self, &mut times, &mut answer);
             let cancel = &self.invocation.cancel;
-            let (end, current) = watch(call, self.current(), started, deadline, cancel).await;
+            let current = self.current(&engine, deadline);
+            let (end, current) = watch(call, current, started, deadline, cancel).await;
             let result = match end {
                 End::Done(Err(error)) if error.is::<WrongAbi>() => {
                     self.relearn(&error);
@@ -475,45 +545,13 @@ impl Call {
 
     pub(crate) fn account(&mut self, store: &Store<Ctx>, current: Option<&Current>) {
         let data = store.data();
-        self.usage.peak_memory_bytes = self.usage.peak_memory_bytes.max(data.peak_memory_bytes());
+        self.usage.peak_memory_bytes = self.usage.peak_memory_bytes.max(data.account().peak());
         self.usage.output_bytes = data.output.written();
         self.usage.nested_calls = data.calling.as_ref().map_or(0, |calling| calling.made());
         if let Some(current) = current {
             self.usage.cpu = current.cpu();
             self.usage.bytes_out = current.bytes_out();
         }
-    }
-
-    /// Large results count against the node-wide budget until the caller has dropped them.
-    fn hand_out(
-        &self,
-        engine: &Engine,
-        result: Result<Vec<u8>, Failure>,
-    ) -> Result<Bytes, Failure> {
-        let bytes = result?;
-        let permits = u32::try_from(bytes.len() / PAYLOAD_PERMIT_BYTES).unwrap_or(u32::MAX);
-        if permits == 0 {
-            return Ok(bytes.into());
-        }
-        match engine.0.payload.clone().try_acquire_many_owned(permits) {
-            Ok(permit) => Ok(Bytes::from_owner(Counted {
-                bytes,
-                _permit: permit,
-            })),
-            Err(_) => Err(self.at_limit(LimitHit::NodePayload)),
-        }
-    }
-}
-
-/// Bytes that hold on to their share of the budget.
-struct Counted {
-    bytes: Vec<u8>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
     }
 }
 

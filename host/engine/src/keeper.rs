@@ -7,18 +7,18 @@ use crate::codec::{self, Args};
 use crate::component::{Function, Loaded};
 use crate::current::{self, Current, WrongAbi};
 use crate::engine::Engine;
-use crate::invoke::{Call, Invocation, retire};
+use crate::ledger::Account;
+use crate::invoke::{Call, Invocation, finish, retire};
 use crate::limit::LimitHit;
 use crate::outcome::{Failure, FailureKind, Outcome, Start, Usage};
 use crate::sandbox::{self, Ctx};
-use crate::streams;
 use crate::watch::{End, watch};
 use bytes::Bytes;
 use lydian_value::Value;
 use std::sync::Arc;
 use std::time::Instant;
 use wasmtime::component::Instance;
-use wasmtime::{AsContextMut, Store};
+use wasmtime::Store;
 
 /// What a sandbox holds between calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,14 +42,19 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Instantiates the component of `call`'s function, under its limits.
-    pub(crate) async fn start(mut call: Call) -> Result<Keeper, Failure> {
+    pub(crate) async fn start(
+        mut call: Call,
+        engine: &Engine,
+        account: &Account,
+    ) -> Result<Keeper, Failure> {
         let started = Instant::now();
         let deadline = started + call.limits.timeout;
-        let mut store = call.store(deadline);
+        let mut store = call.store(account, deadline);
         let component = call.invocation.function.loaded().clone();
         let start = sandbox::instantiate(&mut store, &component.pre);
         let cancel = &call.invocation.cancel;
-        let (end, current) = watch(start, call.current(), started, deadline, cancel).await;
+        let current = call.current(engine, deadline);
+        let (end, current) = watch(start, current, started, deadline, cancel).await;
         call.usage.instantiate = started.elapsed();
         match call.result(end, &store) {
             Ok(instance) => Ok(Keeper {
@@ -69,7 +74,7 @@ impl Keeper {
 
     /// As [`Keeper::call`], with the call's own time limits, output, cancellation and calls.
     pub(crate) async fn turn(&mut self, engine: &Engine, turn: Invocation) -> Outcome {
-        let limits = turn.limits.resolved(engine.limits());
+        let limits = turn.limits.resolved(engine.limits(), engine.limits_max());
         self.call.limits.timeout = limits.timeout;
         self.call.limits.cpu = limits.cpu;
         let own = &mut self.call.invocation;
@@ -92,7 +97,7 @@ impl Keeper {
         };
         let data = store.data_mut();
         Held {
-            memory_bytes: data.memory_bytes(),
+            memory_bytes: data.account().used(),
             handles: data.table.iter_mut().count(),
         }
     }
@@ -113,10 +118,9 @@ impl Keeper {
                 usage: self.call.usage,
             };
         };
-        current.renew(self.call.limits.cpu);
         let started = Instant::now();
-        let held = args.len();
         let deadline = started + self.call.limits.timeout;
+        current.renew(self.call.limits.cpu, deadline);
         let calls = self.call.invocation.calls.as_ref();
         store.data_mut().may_call(calls, deadline);
         let function = &self.call.invocation.function;
@@ -130,7 +134,6 @@ impl Keeper {
         )
         .await;
         self.call.usage.run = started.elapsed();
-        store.data_mut().release(held);
         if let End::Done(Err(error)) = &end
             && let Some(WrongAbi { is_async }) = error.downcast_ref()
         {
@@ -146,7 +149,7 @@ impl Keeper {
         }
         self.current = current.filter(|_| ended_well);
         Outcome {
-            result: result.map(Bytes::from),
+            result,
             usage: self.call.usage,
         }
     }
@@ -160,15 +163,15 @@ impl Keeper {
             self.current = Some(current);
             return Err(unknown(handle));
         }
-        current.renew(self.call.limits.cpu);
+        let started = Instant::now();
+        let deadline = started + self.call.limits.timeout;
+        current.renew(self.call.limits.cpu, deadline);
         let body = async {
             match current::take_handle(handle, true) {
                 Some(resource) => resource.resource_drop_async(&mut *store).await,
                 None => Ok(()),
             }
         };
-        let started = Instant::now();
-        let deadline = started + self.call.limits.timeout;
         let cancel = &self.call.invocation.cancel;
         let (end, current) = watch(body, current, started, deadline, cancel).await;
         let ended_well = matches!(end, End::Done(Ok(())));
@@ -264,17 +267,13 @@ async fn call_in(
     instance: &Instance,
     function: &Function,
     args: Bytes,
-) -> wasmtime::Result<Vec<u8>> {
-    store.data_mut().hold(args.len())?;
+) -> wasmtime::Result<Bytes> {
+    let args = Args::charged(store.data(), args)?;
     let export = function.export();
     let func = sandbox::export(instance, store, export)?;
     current::begin(export.plan.clone(), export.is_async());
-    let result = codec::call(store, func, export.flats(), Args(args)).await;
-    let named = current::take_streams();
-    if !named.is_empty() {
-        streams::close(store.as_context_mut(), named)?;
-    }
-    result
+    let result = codec::call(store, func, export.flats(), args).await;
+    finish(store, function, result).await
 }
 
 fn unknown(handle: u32) -> Failure {

@@ -45,8 +45,9 @@ impl Engine {
             },
         );
         let mut admitted = self.admit(&call).await?;
+        let engine = self.clone();
         let kept = self.on_guest_thread(async move {
-            let keeper = Keeper::start(call).await?;
+            let keeper = Keeper::start(call, &engine, admitted.account()).await?;
             admitted.rest();
             Ok(Kept { keeper, admitted })
         });

@@ -26,6 +26,8 @@ pub(crate) enum LimitHit {
     Result,
     #[error("bytes of all calls in flight")]
     NodePayload,
+    #[error("memory of the node")]
+    NodeMemory,
     #[error("open handles")]
     Handles,
     #[error("open files")]
@@ -39,8 +41,8 @@ pub(crate) enum LimitHit {
 /// What happened besides the error itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Circumstances {
-    /// A memory or table was refused to grow.
-    pub(crate) memory_refused: bool,
+    /// Why a memory, a table or a buffer was refused to grow.
+    pub(crate) memory_refused: Option<LimitHit>,
     /// Output was refused, so a broken pipe may be what the guest died of.
     pub(crate) output_refused: bool,
     /// What the guest told of a panic.
@@ -74,8 +76,8 @@ fn found(error: &Error, seen: &Circumstances) -> Option<LimitHit> {
     if seen.output_refused {
         return Some(LimitHit::Output);
     }
-    if seen.memory_refused {
-        return Some(LimitHit::Memory);
+    if seen.memory_refused.is_some() {
+        return seen.memory_refused;
     }
     // wasmtime keeps these two errors' types to itself.
     let text = error.root_cause().to_string();
@@ -132,10 +134,15 @@ pub(crate) fn at_limit(function: &str, limits: &Limits, hit: LimitHit) -> Failur
             .hint("raise `payload`, or return a stream")
         }
         LimitHit::NodePayload => Failure::new(
-            FailureKind::Payload,
-            format!("the node holds too many bytes of other calls to take {name}'s"),
+            FailureKind::NodeFull,
+            format!("the node is full: it has no room for the result of {name} beside those of other calls"),
         )
         .hint("try again, with fewer large calls at once"),
+        LimitHit::NodeMemory => Failure::new(
+            FailureKind::NodeFull,
+            format!("the node is full: it has no memory left for {name}"),
+        )
+        .hint("try again later, lower the `memory` of other functions, or give the node more with `--guest-memory`"),
         LimitHit::Handles => Failure::new(
             FailureKind::Handles,
             format!(

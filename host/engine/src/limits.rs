@@ -4,6 +4,7 @@
 //! and [`Limits::or`] and [`Limits::lowered_by`] put them together. The engine runs nothing on a limit that
 //! is not set; it takes [`Limits::default`] for it.
 
+use crate::limit::bytes;
 use std::time::Duration;
 
 /// Wall time of one call: start, init, lowering, run, host calls, lifting, post-return and drop.
@@ -47,7 +48,57 @@ pub struct Limits {
     pub output_bytes_per_second: u64,
 }
 
+/// A day: what runs longer is better a recorded call that continues where it was.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// One copy takes a few milliseconds, during which nothing can stop it.
+const MAX_HOST_CALL_BYTES: u64 = 64 << 20;
+const MAX_HANDLES: u32 = 1 << 16;
+/// A process has often no more descriptors than this.
+const MAX_OPEN_FILES: u32 = 4_096;
+const MAX_OUTPUT_BYTES: u64 = 1 << 30;
+
 impl Limits {
+    /// The most that a call may be given on a node with `memory_bytes` for guests that says nothing else.
+    pub fn ceiling(memory_bytes: u64) -> Limits {
+        Limits {
+            timeout: MAX_TIMEOUT,
+            cpu: MAX_TIMEOUT,
+            memory_bytes,
+            payload_bytes: DEFAULT_PAYLOAD_BYTES.min(memory_bytes),
+            host_call_bytes: MAX_HOST_CALL_BYTES,
+            handles: MAX_HANDLES,
+            open_files: MAX_OPEN_FILES,
+            output_bytes: MAX_OUTPUT_BYTES,
+            output_bytes_per_second: MAX_OUTPUT_BYTES,
+        }
+    }
+
+    /// The first limit that is above `ceiling`: its name in a manifest, what was asked, what may be.
+    pub fn above(&self, ceiling: &Limits) -> Option<(&'static str, String, String)> {
+        let size = |name, asked: u64, most: u64| {
+            (most != 0 && asked > most).then(|| (name, bytes(asked), bytes(most)))
+        };
+        let time = |name, asked: Duration, most: Duration| {
+            let over = !most.is_zero() && asked > most;
+            over.then(|| (name, format!("{asked:?}"), format!("{most:?}")))
+        };
+        let count = |name, asked: u32, most: u32| {
+            (most != 0 && asked > most).then(|| (name, asked.to_string(), most.to_string()))
+        };
+        time("timeout", self.timeout, ceiling.timeout)
+            .or_else(|| time("cpu", self.cpu, ceiling.cpu))
+            .or_else(|| size("memory", self.memory_bytes, ceiling.memory_bytes))
+            .or_else(|| size("payload", self.payload_bytes, ceiling.payload_bytes))
+            .or_else(|| size("host-call-bytes", self.host_call_bytes, ceiling.host_call_bytes))
+            .or_else(|| count("handles", self.handles, ceiling.handles))
+            .or_else(|| count("open-files", self.open_files, ceiling.open_files))
+            .or_else(|| size("output", self.output_bytes, ceiling.output_bytes))
+            .or_else(|| {
+                let most = ceiling.output_bytes_per_second;
+                size("output-rate", self.output_bytes_per_second, most)
+            })
+    }
+
     /// Nothing set.
     pub const UNSET: Limits = Limits {
         timeout: Duration::ZERO,
@@ -80,10 +131,20 @@ impl Limits {
     }
 
     /// The same with the CPU time filled in: a function that may run for a minute may compute for one.
-    pub(crate) fn resolved(&self, node: &Limits) -> Limits {
-        let mut limits = self.or(node).or(&Limits::default());
+    ///
+    /// Nothing is above `ceiling`, whoever asked for it.
+    pub(crate) fn resolved(&self, node: &Limits, ceiling: &Limits) -> Limits {
+        let limits = self.or(node).or(&Limits::default());
+        let mut limits = limits.lowered_by(&Limits {
+            // Not set means as long as the timeout, which has its own ceiling.
+            cpu: Duration::ZERO,
+            ..*ceiling
+        });
         if limits.cpu.is_zero() {
             limits.cpu = limits.timeout;
+        }
+        if !ceiling.cpu.is_zero() {
+            limits.cpu = limits.cpu.min(ceiling.cpu);
         }
         limits
     }
@@ -164,7 +225,7 @@ mod tests {
     /// Nothing ever runs without a limit.
     #[test]
     fn every_limit_is_set_once_resolved() {
-        let limits = Limits::UNSET.resolved(&Limits::UNSET);
+        let limits = Limits::UNSET.resolved(&Limits::UNSET, &Limits::UNSET);
         assert_eq!(limits.cpu, DEFAULT_TIMEOUT);
         assert_eq!(
             Limits {
@@ -173,5 +234,27 @@ mod tests {
             },
             Limits::default()
         );
+    }
+
+    /// A default is not a ceiling: the most a call may have holds whoever sets the limit.
+    #[test]
+    fn nothing_is_above_the_ceiling() {
+        let ceiling = Limits {
+            memory_bytes: 100,
+            timeout: Duration::from_secs(2),
+            cpu: Duration::from_secs(1),
+            ..Limits::UNSET
+        };
+        let greedy = Limits {
+            memory_bytes: 70 << 30,
+            timeout: Duration::from_secs(360_000),
+            ..Limits::UNSET
+        };
+        let given = greedy.resolved(&Limits::UNSET, &ceiling);
+        assert_eq!((given.memory_bytes, given.timeout), (100, ceiling.timeout));
+        assert_eq!(given.cpu, Duration::from_secs(1));
+        let (name, asked, most) = greedy.above(&ceiling).unwrap();
+        assert_eq!((name, asked.as_str(), most.as_str()), ("timeout", "360000s", "2s"));
+        assert_eq!(ceiling.above(&ceiling), None);
     }
 }

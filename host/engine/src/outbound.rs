@@ -6,6 +6,7 @@
 
 use crate::descriptors::Open;
 use crate::egress::{Egress, Refused};
+use crate::retained;
 use bytes::Bytes;
 use http::uri::Scheme;
 use http::{Method, Request, Response, Uri};
@@ -39,6 +40,14 @@ impl WasiHttpHooks for Egress {
         _: Driver,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         Box::new(send(self.clone(), request, options))
+    }
+
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        retained::BODY_CHUNKS
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        retained::BODY_CHUNK_BYTES
     }
 }
 

@@ -86,6 +86,8 @@ pub enum FailureKind {
     Depth,
     /// The bytes given are not arguments of the function, or a handle among them is unknown.
     Arguments,
+    /// The node had no memory left for it beside other calls; the same call may succeed later.
+    NodeFull,
 }
 
 /// What one call used.

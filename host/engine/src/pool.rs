@@ -42,6 +42,9 @@ const RESIDENT_BYTES_PER_SANDBOX: u64 = 64 << 10;
 const ADDRESS_SPACE_PER_SANDBOX: u64 = (4 << 30) + (40 << 20);
 /// Half of what a process has on x86-64 and most of AArch64, 47 bits; the second pool takes an eighth of that.
 const ADDRESS_SPACE: u64 = 64 << 40;
+/// Stacks beyond those of the sandboxes: some are still being put back, and the smallest pool must hold one sandbox of
+/// a component with as many instances as there may be.
+const SPARE_STACKS: u32 = 8;
 /// Slots that keep the mapping of what they last ran, at most.
 const WARM_SLOTS: u32 = 256;
 /// Tables in a slot. A Rust component for WASI 0.2 has two to four.
@@ -82,7 +85,7 @@ impl Pool {
             memories: sandboxes,
             tables: sandboxes.saturating_mul(TABLES_PER_SLOT),
             // One runs at a time in a sandbox; some to spare while one is being put back.
-            stacks: sandboxes.saturating_add(8),
+            stacks: sandboxes.saturating_add(SPARE_STACKS),
             warm_slots: sandboxes.min(WARM_SLOTS),
             pagemap_scan,
             // Without the scan the kernel is told to drop every page, which costs faults but never copies clean ones.
@@ -102,7 +105,7 @@ impl Pool {
             memories: sandboxes,
             tables: sandboxes.saturating_mul(TABLES_PER_SLOT),
             // Each call has a fiber of its own besides those of its tasks.
-            stacks: sandboxes.saturating_mul(2).saturating_add(8),
+            stacks: sandboxes.saturating_mul(2).saturating_add(SPARE_STACKS),
             warm_slots: sandboxes.min(WARM_SLOTS),
             sandboxes,
             ..self.clone()
@@ -116,6 +119,12 @@ impl Pool {
 
     pub(crate) fn address_space_bytes(&self) -> u64 {
         u64::from(self.sandboxes) * ADDRESS_SPACE_PER_SANDBOX
+    }
+
+    /// Stacks that a concurrent component with so many instances in it may take: each of those may wait in a call of
+    /// another, and keeps the stack it waits on; so does the call itself, and the store's own worker.
+    pub(crate) fn stacks(instances: u32) -> u32 {
+        instances.saturating_add(2)
     }
 
     /// Slots taken by a component with this many memories and tables.

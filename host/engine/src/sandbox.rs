@@ -8,9 +8,11 @@ use crate::component::Export;
 use crate::descriptors::Descriptors;
 use crate::egress::Egress;
 use crate::grants::Grants;
+use crate::ledger::{Account, Charge};
 use crate::limit::{Circumstances, LimitHit};
 use crate::limits::Limits;
 use crate::output::{Output, OutputSink, OutputStream};
+use crate::retained::Retained;
 use crate::stdio::Printer;
 use crate::wasi;
 use crate::{config, current};
@@ -36,18 +38,15 @@ pub(crate) struct Ctx {
     pub(crate) egress: Egress,
     /// Of the call that runs now; none when it can make no calls.
     pub(crate) calling: Option<Box<Calling>>,
-    memory: Memory,
+    account: Account,
+    /// Of the account, what memories and tables take.
+    memory_bytes: u64,
+    /// Of the account, what `wasi:http` keeps for the guest.
+    retained: Retained,
+    /// The guest holds more than it may, and was not told yet.
+    over: Option<LimitHit>,
     wasi: Option<Box<WasiCtx>>,
     http: WasiHttpCtx,
-}
-
-/// Bytes of memories, tables and the host's own buffers, summed over the sandbox.
-#[derive(Debug, Default)]
-struct Memory {
-    used: u64,
-    peak: u64,
-    limit: u64,
-    refused: bool,
 }
 
 impl Ctx {
@@ -56,6 +55,7 @@ impl Ctx {
         grants: Arc<Grants>,
         sink: OutputSink,
         descriptors: Descriptors,
+        account: Account,
     ) -> Ctx {
         let mut table = ResourceTable::new();
         // What the guest holds is counted by the store; some of it takes two entries here, such as a timer and its pollable.
@@ -73,10 +73,10 @@ impl Ctx {
                 limits.output_bytes,
                 limits.output_bytes_per_second,
             )),
-            memory: Memory {
-                limit: limits.memory_bytes,
-                ..Memory::default()
-            },
+            account,
+            memory_bytes: 0,
+            retained: Retained::default(),
+            over: None,
             calling: None,
             wasi: None,
             http,
@@ -85,38 +85,26 @@ impl Ctx {
         }
     }
 
-    /// Counts bytes that the host holds for the guest.
-    pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), LimitHit> {
-        if self.memory.grow(0, bytes as u64) {
-            Ok(())
-        } else {
-            Err(LimitHit::Memory)
-        }
+    /// Counts bytes that the host holds for the guest, until the charge is dropped.
+    pub(crate) fn charge(&self, bytes: usize) -> Result<Charge, LimitHit> {
+        self.account.charge(bytes as u64)
+    }
+
+    /// The sandbox's bytes.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Begins a call that may call others until `deadline`, and ends what the one before has left under way.
     pub(crate) fn may_call(&mut self, calls: Option<&Arc<dyn Calls>>, deadline: Instant) {
-        let bytes = self.limits.memory_bytes;
-        self.calling = calls.map(|calls| Box::new(Calling::new(calls.clone(), deadline, bytes)));
-    }
-
-    /// The host has let go of them.
-    pub(crate) fn release(&mut self, bytes: usize) {
-        self.memory.used = self.memory.used.saturating_sub(bytes as u64);
-    }
-
-    /// Memories, tables and host bytes now.
-    pub(crate) fn memory_bytes(&self) -> u64 {
-        self.memory.used
-    }
-
-    pub(crate) fn peak_memory_bytes(&self) -> u64 {
-        self.memory.peak
+        let account = &self.account;
+        self.calling = calls
+            .map(|calls| Box::new(Calling::new(calls.clone(), deadline, account.clone())));
     }
 
     pub(crate) fn circumstances(&self) -> Circumstances {
         Circumstances {
-            memory_refused: self.memory.refused,
+            memory_refused: self.account.refused(),
             output_refused: self.output.refused(),
             panic: self.output.panic(),
         }
@@ -148,6 +136,7 @@ impl WasiView for Ctx {
 impl WasiHttpView for Ctx {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         self.egress.forget_sockets(&self.table);
+        self.count_retained();
         WasiHttpCtxView {
             ctx: &mut self.http,
             table: &mut self.table,
@@ -156,17 +145,40 @@ impl WasiHttpView for Ctx {
     }
 }
 
-impl Memory {
-    /// Takes account of something that grows from `current` to `desired` bytes; `false` when the sum would pass the limit.
+impl Ctx {
+    /// Counts a memory or table that grows from `current` to `desired` bytes; `false` when there is no room.
     fn grow(&mut self, current: u64, desired: u64) -> bool {
-        let sum = self.used.saturating_add(desired.saturating_sub(current));
-        if sum > self.limit {
-            self.refused = true;
-            return false;
+        let more = desired.saturating_sub(current);
+        let grown = self.account.grow(more).is_ok();
+        if grown {
+            self.memory_bytes += more;
         }
-        self.used = sum;
-        self.peak = self.peak.max(sum);
-        true
+        grown
+    }
+}
+
+impl Ctx {
+    /// Puts what `wasi:http` keeps on the account.
+    fn count_retained(&mut self) {
+        let Some(bytes) = self.retained.call(&mut self.table) else {
+            return;
+        };
+        let before = std::mem::replace(&mut self.retained.bytes, bytes);
+        match bytes.checked_sub(before) {
+            Some(more) => {
+                if let Err(hit) = self.account.grow(more) {
+                    self.retained.bytes = before;
+                    self.over = Some(hit);
+                }
+            }
+            None => self.account.shrink(before - bytes),
+        }
+    }
+}
+
+impl Drop for Ctx {
+    fn drop(&mut self) {
+        self.account.close(self.memory_bytes + self.retained.bytes);
     }
 }
 
@@ -181,7 +193,7 @@ impl ResourceLimiter for Ctx {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        Ok(self.memory.grow(current as u64, desired as u64))
+        Ok(self.grow(current as u64, desired as u64))
     }
 
     fn table_growing(
@@ -193,7 +205,7 @@ impl ResourceLimiter for Ctx {
         if maximum.is_some_and(|maximum| desired > maximum) || desired > config::TABLE_ELEMENTS {
             return Ok(false);
         }
-        Ok(self.memory.grow(
+        Ok(self.grow(
             current as u64 * TABLE_ELEMENT_BYTES,
             desired as u64 * TABLE_ELEMENT_BYTES,
         ))
@@ -224,6 +236,9 @@ pub(crate) fn store(engine: &wasmtime::Engine, ctx: Ctx) -> Store<Ctx> {
     store.epoch_deadline_callback(|store| {
         if current::cpu_spent() {
             return Err(LimitHit::Cpu.into());
+        }
+        if let Some(hit) = store.data().over {
+            return Err(hit.into());
         }
         if store.data().output.refused() {
             return Err(LimitHit::Output.into());

@@ -8,7 +8,7 @@ use crate::calls::Calls;
 use crate::component::{Component, Function};
 use crate::engine::{AbortOnDrop, Engine};
 use crate::grants::Grants;
-use crate::invoke::{Admitted, Call, Invocation};
+use crate::invoke::{Admitted, Call, Invocation, Reserved};
 use crate::keeper::{Keeper, over};
 use crate::limits::Limits;
 use crate::outcome::{Failure, FailureKind, Outcome, Usage};
@@ -33,6 +33,8 @@ pub struct SessionOptions {
     pub cancel: CancellationToken,
     /// Carries out the calls that its functions make of others.
     pub calls: Option<Arc<dyn Calls>>,
+    /// Memory that was reserved for its sandbox's start.
+    pub memory: Reserved,
 }
 
 impl SessionOptions {
@@ -45,6 +47,7 @@ impl SessionOptions {
             output: OutputSink::discard(),
             cancel: CancellationToken::new(),
             calls: None,
+            memory: Reserved::default(),
         }
     }
 }
@@ -87,6 +90,7 @@ impl Engine {
             output: options.output,
             cancel: options.cancel,
             calls: options.calls,
+            memory: options.memory,
         };
         let call = Call::new(self, invocation);
         let admitted = self.admit(&call).await?;
@@ -157,11 +161,12 @@ impl Session {
 async fn serve(
     mut inbox: mpsc::Receiver<Request>,
     call: Call,
-    _admitted: Admitted,
+    admitted: Admitted,
     opened: oneshot::Sender<Result<(), Failure>>,
 ) {
     let cancel = call.invocation.cancel.clone();
-    let mut keeper = match Keeper::start(call).await {
+    let started = Keeper::start(call, admitted.engine(), admitted.account()).await;
+    let mut keeper = match started {
         Ok(keeper) => keeper,
         Err(failure) => {
             // Whoever asked may have left.

@@ -3,7 +3,7 @@
 //! Each is piped into a channel that holds one batch, the items of one write of the guest: the guest's next write waits until
 //! that batch was taken, so a slow reader slows the guest and nobody's memory grows.
 
-use crate::codec::{Batch, Item, StreamEnd};
+use crate::codec::{Batch, ByteEnd, Item, StreamEnd};
 use crate::current::OpenStream;
 use crate::outcome::{Failure, Usage};
 use crate::sandbox::Ctx;
@@ -20,6 +20,7 @@ const BATCHES_IN_FLIGHT: usize = 1;
 /// The readable end that a result has named, by what it carries.
 pub(crate) enum Readable {
     Stream(StreamReader<Item>),
+    Bytes(StreamReader<u8>),
     Future(FutureReader<Item>),
     UnitStream(StreamReader<()>),
     UnitFuture(FutureReader<()>),
@@ -78,6 +79,7 @@ pub(crate) fn pipe(mut store: Access<'_, Ctx>, streams: Vec<OpenStream>) -> Resu
             Readable::Stream(reader) => {
                 reader.pipe(store, StreamEnd::new(stream.item, sender, ended))?
             }
+            Readable::Bytes(reader) => reader.pipe(store, ByteEnd::new(sender, ended))?,
             Readable::Future(reader) => {
                 reader.pipe(store, StreamEnd::new(stream.item, sender, ended))?
             }
@@ -103,6 +105,7 @@ pub(crate) fn close(
         let store = store.as_context_mut();
         match stream.readable {
             Readable::Stream(mut reader) => reader.close(store)?,
+            Readable::Bytes(mut reader) => reader.close(store)?,
             Readable::Future(mut reader) => reader.close(store)?,
             Readable::UnitStream(mut reader) => reader.close(store)?,
             Readable::UnitFuture(mut reader) => reader.close(store)?,

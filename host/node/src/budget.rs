@@ -1,11 +1,13 @@
 //! The bytes of requests that the node holds at one time.
 //!
-//! The payload limit bounds one call; this bounds the sum of what was received and not yet done with.
+//! The payload limit bounds one call; this bounds the sum of what was received and not yet done with. It is a part of the
+//! node's [`Ledger`]: what is charged here is charged there.
 //! Requests are charged before they are read from the network ([`crate::api::payload`]) and wait for room.
 //! Small messages are free: their number is bounded by the connections and the queue, and the common call
 //! must not take a lock for them. Results are the engine's to bound, which makes them.
 
 use crate::error::Error;
+use lydian_engine::Ledger;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ pub(crate) struct ByteBudget(Arc<Inner>);
 struct Inner {
     limit: u64,
     max_wait: Duration,
+    ledger: Ledger,
     state: Mutex<State>,
 }
 
@@ -39,6 +42,8 @@ struct State {
 pub(crate) struct Charge {
     budget: Option<ByteBudget>,
     bytes: u64,
+    /// The same on the node's ledger.
+    on_ledger: Option<lydian_engine::Charge>,
 }
 
 impl Charge {
@@ -46,6 +51,7 @@ impl Charge {
     pub(crate) const FREE: Self = Self {
         budget: None,
         bytes: 0,
+        on_ledger: None,
     };
 }
 
@@ -67,10 +73,11 @@ impl Held {
 }
 
 impl ByteBudget {
-    pub(crate) fn new(limit: u64, max_wait: Duration) -> Self {
+    pub(crate) fn new(limit: u64, max_wait: Duration, ledger: Ledger) -> Self {
         Self(Arc::new(Inner {
             limit,
             max_wait,
+            ledger,
             state: Mutex::default(),
         }))
     }
@@ -87,9 +94,10 @@ impl ByteBudget {
         let turn = {
             let mut state = self.0.state.lock();
             state.line.retain(|(_, waiting)| !waiting.is_closed());
-            if state.line.is_empty() && self.fits(&state, bytes) {
-                state.used += bytes;
-                return Ok(self.granted(bytes));
+            if state.line.is_empty()
+                && let Some(charge) = self.take(&mut state, bytes)
+            {
+                return Ok(charge);
             }
             let (sender, turn) = oneshot::channel();
             state.line.push_back((bytes, sender));
@@ -110,11 +118,10 @@ impl ByteBudget {
             return Some(Charge::FREE);
         }
         let mut state = self.0.state.lock();
-        if !state.line.is_empty() || !self.fits(&state, bytes) {
-            return None;
+        match state.line.is_empty() {
+            true => self.take(&mut state, bytes),
+            false => None,
         }
-        state.used += bytes;
-        Some(self.granted(bytes))
     }
 
     /// Bytes accounted for now.
@@ -123,30 +130,36 @@ impl ByteBudget {
         self.0.state.lock().used
     }
 
-    fn fits(&self, state: &State, bytes: u64) -> bool {
-        state.used == 0 || state.used.saturating_add(bytes) <= self.0.limit
-    }
-
-    fn granted(&self, bytes: u64) -> Charge {
-        Charge {
+    fn take(&self, state: &mut State, bytes: u64) -> Option<Charge> {
+        let alone = state.used == 0;
+        if !alone && state.used.saturating_add(bytes) > self.0.limit {
+            return None;
+        }
+        let on_ledger = self.0.ledger.charge(bytes);
+        if on_ledger.is_none() && !alone {
+            return None;
+        }
+        state.used += bytes;
+        Some(Charge {
             budget: Some(self.clone()),
             bytes,
-        }
+            on_ledger,
+        })
     }
 
     fn release(&self, bytes: u64) {
         self.0.state.lock().used -= bytes;
-        while let Some((bytes, next)) = self.next_that_fits() {
+        while let Some((charge, next)) = self.next_that_fits() {
             // Whoever gave up hands the charge back in the error; dropping it whole would come back here
             // and recurse once per abandoned request.
-            if let Err(mut charge) = next.send(self.granted(bytes)) {
+            if let Err(mut charge) = next.send(charge) {
                 charge.budget = None;
-                self.0.state.lock().used -= bytes;
+                self.0.state.lock().used -= charge.bytes;
             }
         }
     }
 
-    fn next_that_fits(&self) -> Option<(u64, oneshot::Sender<Charge>)> {
+    fn next_that_fits(&self) -> Option<(Charge, oneshot::Sender<Charge>)> {
         let mut state = self.0.state.lock();
         while state
             .line
@@ -156,16 +169,15 @@ impl ByteBudget {
             state.line.pop_front();
         }
         let bytes = state.line.front()?.0;
-        if !self.fits(&state, bytes) {
-            return None;
-        }
-        state.used += bytes;
-        state.line.pop_front()
+        let charge = self.take(&mut state, bytes)?;
+        let (_, next) = state.line.pop_front()?;
+        Some((charge, next))
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
+        self.on_ledger = None;
         if let Some(budget) = self.budget.take() {
             budget.release(self.bytes);
         }
@@ -179,7 +191,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn budget(limit: u64) -> ByteBudget {
-        ByteBudget::new(limit, Duration::from_millis(50))
+        ByteBudget::new(limit, Duration::from_millis(50), Ledger::new(1 << 30, 1 << 30))
     }
 
     #[tokio::test]

@@ -38,6 +38,7 @@ fn failure_kind(kind: FailureKind) -> v1::failure::Kind {
         FailureKind::Stack => Kind::Stack,
         FailureKind::Depth => Kind::Depth,
         FailureKind::Arguments => Kind::Arguments,
+        FailureKind::NodeFull => Kind::NodeFull,
     }
 }
 

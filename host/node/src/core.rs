@@ -65,13 +65,17 @@ impl Core {
         let plain = Bounds {
             concurrent: false,
             sandboxes: stats.sandboxes_max,
+            // One sandbox of this pool takes one.
+            stacks: stats.sandboxes_max,
+            ledger: engine.ledger().clone(),
             waiting: options.max_waiting,
             wait: options.max_wait,
         };
         let concurrent = Bounds {
             concurrent: true,
             sandboxes: stats.concurrent_max,
-            ..plain
+            stacks: stats.stacks_max,
+            ..plain.clone()
         };
         let admission = Pools::new(plain, concurrent);
         let ephemerals = Ephemerals::default();
@@ -92,7 +96,11 @@ impl Core {
             mounts,
             warm: Warm::new(engine.clone(), admission.clone()),
             admission,
-            budget: ByteBudget::new(options.payload_budget(), budget::MAX_WAIT),
+            budget: ByteBudget::new(
+                options.payload_budget(),
+                budget::MAX_WAIT,
+                engine.ledger().clone(),
+            ),
             recent: Recent::new(options.kept_calls, options.kept_log_bytes),
             ids: CallIds::new().map_err(|_| StartError::Random)?,
             roots: Roots::default(),

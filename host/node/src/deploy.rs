@@ -181,6 +181,11 @@ impl Core {
         let manifest_json: Bytes = manifest::merged(manifest::section::find(&bytes)?, file)?.into();
         let manifest = Manifest::parse(&manifest_json)?;
         manifest.check_functions(component.interface())?;
+        for function in &component.interface().functions {
+            if let Some(above) = manifest.limits(&function.name).above(self.engine.limits_max()) {
+                return Err(Error::above_ceiling(above));
+            }
+        }
         for mount in manifest.mounts() {
             self.mounts.check(mount).await?;
         }

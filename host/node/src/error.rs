@@ -84,6 +84,20 @@ pub enum Error {
     #[error("none of the {max} sandboxes came free within {waited:?}")]
     NoSandbox { waited: Duration, max: usize },
     #[error(
+        "the node is full: {bytes} of its {limit} bytes of guest memory did not come free within {waited:?}"
+    )]
+    NoMemory {
+        waited: Duration,
+        bytes: u64,
+        limit: u64,
+    },
+    #[error("the `{limit}` limit of {asked} is above this node's maximum of {most}")]
+    AboveCeiling {
+        limit: &'static str,
+        asked: String,
+        most: String,
+    },
+    #[error(
         "no room for {bytes} bytes of arguments: calls in flight hold the node's {limit} bytes"
     )]
     PayloadBudget { bytes: u64, limit: u64 },
@@ -132,6 +146,10 @@ fn store_text(error: &lydian_store::Error) -> String {
 }
 
 impl Error {
+    pub(crate) fn above_ceiling((limit, asked, most): (&'static str, String, String)) -> Self {
+        Self::AboveCeiling { limit, asked, most }
+    }
+
     pub(crate) fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
         Self::InvalidRequest {
             field,
@@ -159,6 +177,7 @@ impl Error {
         match self {
             Self::InvalidRequest { .. }
             | Self::ComponentRefused { .. }
+            | Self::AboveCeiling { .. }
             | Self::Manifest { .. }
             | Self::Arguments { .. }
             | Self::ArgumentsTooLarge { .. } => Code::InvalidArgument,
@@ -172,6 +191,7 @@ impl Error {
             Self::ComponentDamaged { .. } | Self::VersionDamaged { .. } => Code::DataLoss,
             Self::QueueFull { .. }
             | Self::NoSandbox { .. }
+            | Self::NoMemory { .. }
             | Self::TooManyCompilations { .. }
             | Self::PayloadBudget { .. }
             | Self::TooManyEphemeral { .. } => Code::ResourceExhausted,
@@ -240,6 +260,12 @@ impl Error {
                 .hint("try again in a moment, and deploy fewer components at once"),
             Self::NoSandbox { .. } => detail("no-sandbox", "sandboxes")
                 .hint("try again in a moment; `lydian calls list` shows what is running"),
+            Self::NoMemory { .. } => detail("node-full", "memory").hint(
+                "try again in a moment, run smaller functions, or give the node more with `--guest-memory`",
+            ),
+            Self::AboveCeiling { limit, .. } => detail("limit-too-high", limit).hint(
+                "ask for less, or raise the node's maximum: `[limits.max]` in the `--config` file of `lydian up`",
+            ),
             Self::PayloadBudget { .. } => detail("payload-budget", "payload")
                 .hint("try again in a moment, or send fewer large arguments at once"),
             Self::TooManyEphemeral { .. } => detail("too-many-ephemeral-apps", "apps")

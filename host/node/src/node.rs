@@ -148,6 +148,8 @@ impl Node {
         compile.memory_bytes = options.compile_memory_bytes.unwrap_or(compile.memory_bytes);
         compile.cache_bytes = options.artifact_cache_bytes.unwrap_or(compile.cache_bytes);
         engine.limits = options.limits;
+        engine.limits_max = options.limits_max;
+        engine.guest_memory_bytes = options.guest_memory_bytes;
         let core = Core::new(options, store, Engine::new(engine)?, &directory)?;
         let core = Arc::new(core);
         let (health, health_service) = tonic_health::server::health_reporter();

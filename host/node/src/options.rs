@@ -77,6 +77,11 @@ pub struct Options {
     pub ping_timeout: Duration,
     /// Limits in force where neither deployment nor caller sets any.
     pub limits: Limits,
+    /// The most that any call may be given; what is not set has a built-in ceiling.
+    pub limits_max: Limits,
+    /// Bytes of all sandboxes together, with what is held for them and for callers; `None`: six tenths of the machine's
+    /// memory.
+    pub guest_memory_bytes: Option<u64>,
     /// Sandboxes at once; `None`: as many as the machine carries.
     pub max_sandboxes: Option<u32>,
     /// Threads that run guests; `None`: one per processor.
@@ -148,6 +153,8 @@ impl Options {
             ping_every: DEFAULT_PING_EVERY,
             ping_timeout: DEFAULT_PING_TIMEOUT,
             limits: Limits::default(),
+            limits_max: Limits::UNSET,
+            guest_memory_bytes: None,
             max_sandboxes: None,
             sandbox_threads: None,
             guest_sockets: None,

@@ -108,6 +108,7 @@ pub(crate) fn refusal(digest: Digest, error: lydian_engine::Error) -> Error {
         Engine::Interface { .. } => refused("invalid-interface"),
         Engine::MissingImports { .. } => refused("missing-import"),
         Engine::Link { .. } => refused("component-not-linked"),
+        Engine::TooLarge { .. } => refused("component-too-large"),
         _ => {
             tracing::warn!(digest = %digest.short(), error = &error as &dyn std::error::Error, "cannot prepare");
             Error::NotPrepared {

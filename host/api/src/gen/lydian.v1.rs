@@ -704,6 +704,8 @@ pub mod failure {
         Depth = 14,
         /// one input of a map, or one call of a session, is not of the function's type
         Arguments = 15,
+        /// the node had no memory left beside other calls; the same call may succeed later
+        NodeFull = 16,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -728,6 +730,7 @@ pub mod failure {
                 Self::Stack => "STACK",
                 Self::Depth => "DEPTH",
                 Self::Arguments => "ARGUMENTS",
+                Self::NodeFull => "NODE_FULL",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -749,6 +752,7 @@ pub mod failure {
                 "STACK" => Some(Self::Stack),
                 "DEPTH" => Some(Self::Depth),
                 "ARGUMENTS" => Some(Self::Arguments),
+                "NODE_FULL" => Some(Self::NodeFull),
                 _ => None,
             }
         }

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, FromArgMatches as _};
 use clap_complete::Shell;
 
 use super::limits::LimitArgs;
@@ -18,12 +18,15 @@ use crate::units::{self, Bytes};
 Ctrl-C or SIGTERM: no new calls, those in flight finish or go back to the queue, then the node
 ends. A second Ctrl-C ends it at once.
 
-A config file is TOML: every option by its name without dashes in front, limits in `[limits]`.
+A config file is TOML: every option by its name without dashes in front, limits in `[limits]`, the
+most that calls may be given in `[limits.max]`.
   listen = \"0.0.0.0:7070\"
   token-file = \"/run/secrets/lydian\"
   max-sandboxes = 2000
   [limits]
-  memory = \"512MiB\"")]
+  memory = \"512MiB\"
+  [limits.max]
+  memory = \"2GiB\"")]
 pub(crate) struct UpArgs {
     /// Read options from a TOML file; those on the command line go before it
     #[arg(long, value_name = "FILE")]
@@ -43,6 +46,10 @@ pub(crate) struct UpArgs {
     pub(crate) size: SizeArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    /// The most that any call may be given, such as `memory=2GiB`; can be repeated [default: memory: all
+    /// there is for functions, timeout: 24h]
+    #[arg(long, value_name = "LIMIT=VALUE", value_parser = parse_limit_max, help_heading = "Limits")]
+    pub(crate) limit_max: Vec<LimitArgs>,
 }
 
 /// Who may use the node.
@@ -67,6 +74,9 @@ pub(crate) struct AccessArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Size")]
 pub(crate) struct SizeArgs {
+    /// Memory of all functions together, with their arguments and results [default: 60 % of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes, allow_hyphen_values = true)]
+    pub(crate) guest_memory: Option<Bytes>,
     /// Sandboxes at once [default: as many as the machine carries]
     #[arg(long, value_name = "COUNT", value_parser = units::parse_count, allow_hyphen_values = true)]
     pub(crate) max_sandboxes: Option<u32>,
@@ -101,6 +111,30 @@ Examples:
 pub(crate) struct CompletionsArgs {
     /// The shell to complete in
     pub(crate) shell: Shell,
+}
+
+/// `memory=2GiB`: one limit as its own option reads it.
+fn parse_limit_max(text: &str) -> Result<LimitArgs, String> {
+    let command = LimitArgs::augment_args(clap::Command::new("limit").no_binary_name(true));
+    let names: Vec<String> = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_long().map(str::to_owned))
+        .collect();
+    let known = names.join("`, `");
+    let Some((name, value)) = text.split_once('=') else {
+        return Err(format!("write a limit and its value, such as `memory=2GiB`; the limits are `{known}`"));
+    };
+    if !names.iter().any(|known| known == name) {
+        return Err(format!("`{name}` is not a limit; the limits are `{known}`"));
+    }
+    let matches = command.try_get_matches_from([format!("--{name}={value}")]);
+    matches
+        .and_then(|matches| LimitArgs::from_arg_matches(&matches))
+        .map_err(|error| {
+            let text = error.to_string();
+            let text = text.lines().next().unwrap_or_default();
+            text.strip_prefix("error: ").unwrap_or(text).to_owned()
+        })
 }
 
 /// `127.0.0.1:7070`, or a port alone, on loopback.

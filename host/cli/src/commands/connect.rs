@@ -105,6 +105,10 @@ async fn local_node() -> Option<Client> {
     }
 }
 
+/// Sandboxes for one call: the memories and tables of the largest component there may be take 16, and each level of calls
+/// that functions make of one another takes some, with room to make several at once. Reserved in 0.1 ms.
+const SANDBOXES_OF_ONE: u32 = 64;
+
 /// How a node answers this command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
@@ -154,7 +158,7 @@ async fn embedded(ctx: &Ctx, place: Place, work: Work) -> Result<Client, CliErro
     };
     if work == Work::One {
         // Reserving room for thousands of sandboxes takes longer than a short call.
-        options.max_sandboxes = Some(1);
+        options.max_sandboxes = Some(SANDBOXES_OF_ONE);
         options.sandbox_threads = Some(1);
     }
     let node = Node::start(options)

@@ -3,6 +3,8 @@
 use super::{
     Calling, Calls, Error, ErrorKind, MAX_PENDING, MapItem, MapOptions, Mapping, Open, Target,
 };
+use super::no_room;
+use crate::ledger::{Account, Charge};
 use crate::sandbox::Ctx;
 use bytes::Bytes;
 use lydian::calls::invoke as wit;
@@ -60,7 +62,7 @@ pub struct PendingCall {
 
 #[derive(Default)]
 struct Answer {
-    result: OnceLock<Answered>,
+    result: OnceLock<std::result::Result<(Bytes, Charge), Error>>,
     there: Notify,
 }
 
@@ -76,31 +78,25 @@ impl PendingCall {
             return Err(Error::new(ErrorKind::Budget, text)
                 .hint("take results and drop their calls, or use a map"));
         }
-        let request = calling.request(target, args);
+        let request = calling.request(target, args).inspect_err(|_| {
+            open.pending.fetch_sub(1, Ordering::Relaxed);
+        })?;
         let pending = PendingCall {
             cancel: request.cancel.clone(),
             answer: Arc::default(),
             open,
         };
         calling.count(1);
-        let (answer, open, max) = (
-            pending.answer.clone(),
-            pending.open.clone(),
-            calling.max_bytes,
-        );
+        let (answer, account) = (pending.answer.clone(), calling.account.clone());
         let call = calling.calls.call(request);
-        tokio::spawn(async move { answer.give(call.await, &open, max) });
+        tokio::spawn(async move { answer.give(call.await, &account) });
         Ok(pending)
     }
 
     fn drop_result(&self) {
         // Whatever comes later finds the place taken and is dropped.
         let gone = || Err(Error::new(ErrorKind::Cancelled, "the call was dropped"));
-        if let Ok(bytes) = self.answer.result.get_or_init(gone) {
-            self.open
-                .bytes
-                .fetch_sub(bytes.len() as u64, Ordering::Relaxed);
-        }
+        self.answer.result.get_or_init(gone);
     }
 }
 
@@ -113,24 +109,18 @@ impl Drop for PendingCall {
 }
 
 impl Answer {
-    /// Keeps what came of the call; the sum of what is kept for a sandbox has a bound.
-    fn give(&self, result: Answered, open: &Open, max_bytes: u64) {
-        let bytes = result.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let before = open.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let result = if bytes > 0 && before.saturating_add(bytes) > max_bytes {
-            open.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            let text = "results that were not dropped take more than the memory limit";
-            Err(Error::new(ErrorKind::Budget, text).hint("drop calls whose results were taken"))
-        } else {
-            result
-        };
-        if let Err(Ok(late)) = self.result.set(result) {
-            open.bytes.fetch_sub(late.len() as u64, Ordering::Relaxed);
-        }
+    /// Keeps what came of the call, on the account of the sandbox that made it.
+    fn give(&self, result: Answered, account: &Account) {
+        let kept = result.and_then(|bytes| {
+            let charge = account.charge(bytes.len() as u64).map_err(no_room)?;
+            Ok((bytes, charge))
+        });
+        // A call that was dropped in the meantime has its place taken; what came late goes.
+        let _ = self.result.set(kept);
         self.there.notify_waiters();
     }
 
-    async fn wait(&self) -> &Answered {
+    async fn wait(&self) -> &std::result::Result<(Bytes, Charge), Error> {
         loop {
             let mut there = std::pin::pin!(self.there.notified());
             // Registered before looking, so an answer in between is not missed.
@@ -200,8 +190,10 @@ impl wit::Host for Host<'_> {
     ) -> Result<std::result::Result<String, wit::Error>> {
         let spawned = self.calling().map(|calling| {
             calling.count(1);
-            calling.calls.spawn(calling.request(target.into(), args))
+            let request = calling.request(target.into(), args)?;
+            Ok(calling.calls.spawn(request))
         });
+        let spawned = spawned.and_then(|spawned| spawned);
         Self::with(spawned).await
     }
 
@@ -227,9 +219,10 @@ impl wit::Host for Host<'_> {
         options: wit::MapOptions,
     ) -> Result<std::result::Result<Resource<OpenMapping>, wit::Error>> {
         let begun = self.calling().map(|calling| {
-            let request = calling.request(target.into(), Vec::new());
-            calling.calls.map(request, options.into())
+            let request = calling.request(target.into(), Vec::new())?;
+            Ok(calling.calls.map(request, options.into()))
         });
+        let begun = begun.and_then(|begun| begun);
         Ok(match Self::with(begun).await? {
             Ok(mapping) => Ok(self.0.table.push(OpenMapping(mapping))?),
             Err(error) => Err(error),
@@ -281,7 +274,14 @@ impl wit::HostMapping for Host<'_> {
         if let Ok(calling) = self.calling() {
             calling.count(inputs.len());
         }
-        let inputs = inputs.into_iter().map(Bytes::from).collect();
+        let inputs = match self.calling() {
+            Ok(calling) => inputs.into_iter().map(|input| calling.charged(input)).collect(),
+            Err(error) => Err(error),
+        };
+        let inputs = match inputs {
+            Ok(inputs) => inputs,
+            Err(error) => return Ok(Err(error.into())),
+        };
         let mapping = self.0.table.get_mut(&mapping)?;
         Ok(mapping.0.push(inputs).map_err(Into::into))
     }
@@ -312,9 +312,11 @@ impl wit::HostMapping for Host<'_> {
     }
 }
 
-fn given(answer: &Answered) -> std::result::Result<Vec<u8>, wit::Error> {
+fn given(
+    answer: &std::result::Result<(Bytes, Charge), Error>,
+) -> std::result::Result<Vec<u8>, wit::Error> {
     match answer {
-        Ok(bytes) => Ok(bytes.to_vec()),
+        Ok((bytes, _)) => Ok(bytes.to_vec()),
         Err(error) => Err(error.clone().into()),
     }
 }

@@ -9,6 +9,8 @@
 
 pub(crate) mod host;
 
+use crate::ledger::Account;
+use crate::limit::LimitHit;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use std::fmt;
@@ -165,8 +167,8 @@ impl std::error::Error for Error {}
 pub(crate) struct Calling {
     calls: Arc<dyn Calls>,
     deadline: Instant,
-    /// Results that wait may hold so much together.
-    max_bytes: u64,
+    /// The sandbox's: arguments and results are on it as long as they wait.
+    account: Account,
     /// Cancelled with this value: so ends whatever the call has under way.
     over: CancellationToken,
     open: Arc<Open>,
@@ -176,17 +178,15 @@ pub(crate) struct Calling {
 #[derive(Debug, Default)]
 struct Open {
     pending: AtomicUsize,
-    /// Results that are there and whose call is not dropped.
-    bytes: AtomicU64,
     made: AtomicU64,
 }
 
 impl Calling {
-    pub(crate) fn new(calls: Arc<dyn Calls>, deadline: Instant, max_bytes: u64) -> Calling {
+    pub(crate) fn new(calls: Arc<dyn Calls>, deadline: Instant, account: Account) -> Calling {
         Calling {
             calls,
             deadline,
-            max_bytes,
+            account,
             over: CancellationToken::new(),
             open: Arc::default(),
         }
@@ -201,13 +201,38 @@ impl Calling {
         self.open.made.fetch_add(calls as u64, Ordering::Relaxed);
     }
 
-    fn request(&self, target: Target, args: Vec<u8>) -> Request {
-        Request {
+    /// A request whose arguments are on the sandbox's account for as long as anybody holds them.
+    fn request(&self, target: Target, args: Vec<u8>) -> Result<Request, Error> {
+        Ok(Request {
             target,
-            args: args.into(),
+            args: self.charged(args)?,
             deadline: self.deadline,
             cancel: self.over.child_token(),
+        })
+    }
+
+    fn charged(&self, bytes: Vec<u8>) -> Result<Bytes, Error> {
+        if bytes.is_empty() {
+            return Ok(Bytes::new());
         }
+        let charge = self.account.charge(bytes.len() as u64);
+        charge.map(|charge| charge.hold(bytes)).map_err(no_room)
+    }
+}
+
+/// What the caller may hold is taken; the same for arguments that wait and for results.
+fn no_room(hit: LimitHit) -> Error {
+    match hit {
+        LimitHit::NodeMemory => Error::new(
+            ErrorKind::Unavailable,
+            "the node is full: it has no memory left for this call",
+        )
+        .hint("try again later"),
+        _ => Error::new(
+            ErrorKind::Budget,
+            "arguments and results of calls that were not dropped take more than the memory limit",
+        )
+        .hint("drop calls whose results were taken, or make fewer at once"),
     }
 }
 

@@ -3,7 +3,9 @@
 use super::args::Args;
 use super::lift::Lifting;
 use crate::current;
+use crate::limit::LimitHit;
 use crate::sandbox::Ctx;
+use bytes::Bytes;
 use std::any::type_name;
 use wasmtime::component::__internal::{CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext};
 use wasmtime::component::{Accessor, ComponentNamedList, ComponentType, Func, Lift, TypedFunc};
@@ -14,11 +16,14 @@ const MAX_FLAT_SYNC: usize = 1;
 /// The same for a function lifted asynchronously.
 pub(crate) const MAX_FLAT_ASYNC: usize = 16;
 
+/// What a turn on a borrowed thread may read: more is read where the thread's other tasks have been moved to another.
+const SHORT_BYTES: usize = 64 << 10;
+
 /// An encoded result that arrives in `N` core values.
 ///
 /// wasmtime gives a function lifted synchronously one, used or not, and one lifted asynchronously exactly as many as its
 /// type flattens to, or one, the pointer, where those are more than sixteen.
-pub(crate) struct Answer<const N: usize>(Vec<u8>);
+pub(crate) struct Answer<const N: usize>(Bytes);
 
 // SAFETY: `Lower` is `N` `ValRaw`. wasmtime checks that it has at least as many before it gives them as `src`. Lifting
 // reads them by the function's own type, which wasmtime hands to `linear_lift_from_flat`; reading one that the guest
@@ -49,12 +54,26 @@ unsafe impl<const N: usize> Lift for Answer<N> {
         };
         let plan = current::plan()?;
         let result = plan.result(cx.types, ty)?;
-        let mut lifting = Lifting::new(cx, current::payload_limit());
-        match result.flat.filter(|flat| *flat <= max) {
-            Some(_) => lifting.unflatten(result, src)?,
-            None => lifting.indirect(result, src[0].get_u32())?,
+        let flat = result.flat.is_some_and(|flat| flat <= max);
+        let mut read = |limit| {
+            let mut lifting = Lifting::new(cx, limit);
+            match flat {
+                true => lifting.unflatten(result, src)?,
+                false => lifting.indirect(result, src[0].get_u32())?,
+            }
+            lifting.charged()
+        };
+        let limit = current::payload_limit();
+        if limit <= SHORT_BYTES || !current::must_be_short() {
+            return read(limit).map(Answer);
         }
-        Ok(Answer(lifting.finish()))
+        match read(SHORT_BYTES) {
+            // Reading has no effect but what it returns, so it may begin again where it is allowed to take its time.
+            Err(error) if matches!(error.downcast_ref(), Some(LimitHit::Result)) => {
+                tokio::task::block_in_place(|| read(limit)).map(Answer)
+            }
+            short => short.map(Answer),
+        }
     }
 
     fn linear_lift_from_memory(
@@ -85,7 +104,7 @@ pub(crate) async fn call(
     func: Func,
     flats: usize,
     args: Args,
-) -> Result<Vec<u8>> {
+) -> Result<Bytes> {
     by_count!(flats, call_exclusive, store, func, args)
 }
 
@@ -95,15 +114,27 @@ pub(crate) async fn call_concurrent(
     func: Func,
     flats: usize,
     args: Args,
-) -> Result<Vec<u8>> {
+) -> Result<Bytes> {
     by_count!(flats, call_shared, at, func, args)
+}
+
+/// Runs what functions of the store still do after they have returned: an async function may go on working.
+pub(crate) async fn run_out(store: &mut Store<Ctx>) -> Result<()> {
+    store
+        .run_concurrent(async |at| tasks_over(at).await)
+        .await
+}
+
+/// Ends when no function of the store is at work any more.
+pub(crate) async fn tasks_over(at: &Accessor<Ctx>) {
+    std::future::poll_fn(|cx| at.poll_no_interesting_tasks(cx)).await;
 }
 
 async fn call_exclusive<const N: usize>(
     store: &mut Store<Ctx>,
     func: Func,
     args: Args,
-) -> Result<Vec<u8>> {
+) -> Result<Bytes> {
     // SAFETY: `Args` and `Answer` follow the type of whichever function they are given.
     let func = unsafe { TypedFunc::<Args, Answer<N>>::new_unchecked(func) };
     Ok(func.call_async(store, args).await?.0)
@@ -113,7 +144,7 @@ async fn call_shared<const N: usize>(
     at: &Accessor<Ctx>,
     func: Func,
     args: Args,
-) -> Result<Vec<u8>> {
+) -> Result<Bytes> {
     // SAFETY: `Args` and `Answer` follow the type of whichever function they are given.
     let func = unsafe { TypedFunc::<Args, Answer<N>>::new_unchecked(func) };
     Ok(func.call_concurrent(at, args).await?.0)

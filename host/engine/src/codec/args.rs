@@ -2,6 +2,9 @@
 
 use super::lower::Lowering;
 use crate::current;
+use crate::ledger::Charge;
+use crate::limit::LimitHit;
+use crate::sandbox::Ctx;
 use bytes::Bytes;
 use std::mem::MaybeUninit;
 use wasmtime::component::__internal::{
@@ -13,8 +16,18 @@ use wasmtime::{Result, ValRaw};
 /// Core values a function takes at most; what has more goes through memory.
 const MAX_FLAT: usize = 16;
 
-/// The encoded arguments of one call.
-pub(crate) struct Args(pub(crate) Bytes);
+/// The encoded arguments of one call, on its sandbox's account until they are dropped.
+pub(crate) struct Args(Bytes, #[expect(dead_code, reason = "held")] Option<Charge>);
+
+impl Args {
+    pub(crate) fn charged(ctx: &Ctx, bytes: Bytes) -> Result<Args, LimitHit> {
+        let charge = match bytes.is_empty() {
+            true => None,
+            false => Some(ctx.charge(bytes.len())?),
+        };
+        Ok(Args(bytes, charge))
+    }
+}
 
 // SAFETY: `Lower` is sixteen `ValRaw`, so `flatten_count` is 16, the most that wasmtime passes flat: it always calls
 // `linear_lower_to_flat`, with room for sixteen, and never uses `ABI` or the memory form. All sixteen are initialised

@@ -3,11 +3,16 @@
 use super::plan::{Kind, Node, Scalar, ScalarKind, Variant};
 use super::wire::push_len;
 use crate::current;
+use crate::ledger::{Charge, FREE_BYTES};
 use crate::limit::LimitHit;
+use bytes::Bytes;
 use wasmtime::component::__internal::wasmtime_environ::component::StringEncoding;
 use wasmtime::component::__internal::{InterfaceType, LiftContext};
 use wasmtime::component::{FutureReader, Lift, ResourceAny, StreamReader};
 use wasmtime::{Result, ValRaw, bail};
+
+/// A result is read so far before the clocks are looked at again: a tenth of a millisecond, in small strings.
+const CHECK_BYTES: usize = 64 << 10;
 
 /// One walk over a result.
 pub(super) struct Lifting<'a, 'cx> {
@@ -16,6 +21,10 @@ pub(super) struct Lifting<'a, 'cx> {
     out: Vec<u8>,
     /// `out` never grows past this.
     limit: usize,
+    /// The size of `out` at which clocks are looked at, and more room is taken on the ledger.
+    next_check: usize,
+    /// Room taken so far.
+    charge: Option<Charge>,
     /// Whether the guest's strings are UTF-8, as nearly all are.
     utf8: bool,
 }
@@ -34,12 +43,26 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
             memory,
             out: Vec::new(),
             limit,
+            next_check: FREE_BYTES,
+            charge: None,
             utf8,
         }
     }
 
     pub(super) fn finish(self) -> Vec<u8> {
         self.out
+    }
+
+    /// The bytes with their room on the ledger, as long as any clone of them lives.
+    pub(super) fn charged(mut self) -> Result<Bytes> {
+        if self.out.len() >= FREE_BYTES {
+            self.checkpoint(self.out.len())?;
+            self.out.shrink_to_fit();
+        }
+        Ok(match self.charge {
+            Some(charge) => charge.hold(self.out),
+            None => self.out.into(),
+        })
     }
 
     /// Reads the values of a record whose pointer is given, as results that are not flat are returned.
@@ -212,6 +235,9 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
             Kind::Future(ty, None) => current::open_unit_future(
                 FutureReader::linear_lift_from_flat(self.cx, *ty, &flat)?,
             )?,
+            Kind::Stream(ty, Some(item)) if item.is_byte() => current::open_byte_stream(
+                StreamReader::linear_lift_from_flat(self.cx, *ty, &flat)?,
+            )?,
             Kind::Stream(ty, item) => {
                 let reader = StreamReader::linear_lift_from_flat(self.cx, *ty, &flat)?;
                 current::open_stream(reader, item.as_deref())?
@@ -239,6 +265,25 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
         {
             bail!(LimitHit::Result);
         }
+        if self.out.len() + more >= self.next_check {
+            self.checkpoint(self.out.len() + more)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the clocks and takes room for the bytes up to `reached`, and some more.
+    #[cold]
+    fn checkpoint(&mut self, reached: usize) -> Result<()> {
+        current::checkpoint()?;
+        let taken = self.charge.as_ref().map_or(0, |charge| charge.bytes() as usize);
+        if reached > taken {
+            let more = current::charge_result(reached - taken)?;
+            match &mut self.charge {
+                Some(charge) => charge.add(more),
+                none => *none = Some(more),
+            }
+        }
+        self.next_check = reached + CHECK_BYTES;
         Ok(())
     }
 

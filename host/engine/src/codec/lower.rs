@@ -84,6 +84,9 @@ impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
         let most = (STAGE_BYTES / node.size.max(1)).max(1);
         let mut done = 0;
         while done < count {
+            if done > 0 {
+                current::checkpoint()?;
+            }
             let block = most.min(count - done);
             let bytes = block * node.size;
             self.stage.resize(start + bytes, 0);

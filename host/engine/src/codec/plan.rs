@@ -123,6 +123,11 @@ pub(super) struct Variant {
 }
 
 impl Node {
+    /// Whether this is `u8`, whose streams wasmtime lets the host read in place.
+    pub(super) fn is_byte(&self) -> bool {
+        self.size == 1 && matches!(self.kind, Kind::Int { signed: false })
+    }
+
     /// Lays out `ty`.
     pub(crate) fn build(types: &ComponentTypes, ty: InterfaceType) -> Result<Node> {
         Builder { types }.node(ty, 0)

@@ -2,10 +2,12 @@
 
 use super::Call;
 use crate::codec::{self, Args, Batch};
+use crate::component::Function;
 use crate::current::{self, Current};
 use crate::outcome::{Outcome, Usage};
 use crate::sandbox::{self, Ctx};
 use crate::streams;
+use bytes::Bytes;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::Func;
@@ -45,21 +47,30 @@ pub(super) async fn body(
     store: &mut Store<Ctx>,
     call: &Call,
     times: &mut Times,
-) -> wasmtime::Result<Vec<u8>> {
+) -> wasmtime::Result<Bytes> {
     let export = call.invocation.function.export();
     let func = enter(store, call, times).await?;
-    let result = codec::call(
-        store,
-        func,
-        export.flats(),
-        Args(call.invocation.args.clone()),
-    )
-    .await;
+    let args = Args::charged(store.data(), call.invocation.args.clone())?;
+    let result = codec::call(store, func, export.flats(), args).await;
+    finish(store, &call.invocation.function, result).await
+}
+
+/// What follows a call whose streams nobody reads: they are closed, and what the function still does is done. A trap in that
+/// is the call's.
+pub(crate) async fn finish(
+    store: &mut Store<Ctx>,
+    function: &Function,
+    result: wasmtime::Result<Bytes>,
+) -> wasmtime::Result<Bytes> {
     let named = current::take_streams();
     if !named.is_empty() {
         streams::close(store.as_context_mut(), named)?;
     }
-    result
+    let result = result?;
+    if function.is_concurrent() {
+        codec::run_out(store).await?;
+    }
+    Ok(result)
 }
 
 /// A call's result and the streams it names.
@@ -74,9 +85,9 @@ pub(super) async fn streaming_body(
 ) -> wasmtime::Result<()> {
     let flats = call.invocation.function.export().flats();
     let func = enter(store, call, times).await?;
+    let args = Args::charged(store.data(), call.invocation.args.clone())?;
     store
         .run_concurrent(async |at| {
-            let args = Args(call.invocation.args.clone());
             let bytes = codec::call_concurrent(at, func, flats, args).await?;
             let pipes = at.with(|access| streams::pipe(access, current::take_streams()))?;
             if let Some(answer) = answer.take() {
@@ -88,7 +99,7 @@ pub(super) async fn streaming_body(
                 current::count_out(bytes.len());
                 let _ = answer.send((
                     Outcome {
-                        result: Ok(bytes.into()),
+                        result: Ok(bytes),
                         usage: so_far,
                     },
                     pipes.readers,
@@ -98,6 +109,7 @@ pub(super) async fn streaming_body(
                 // An error is what tells of the end: the other side is never used, only dropped.
                 let _ = over.await;
             }
+            codec::tasks_over(at).await;
             wasmtime::Result::Ok(())
         })
         .await?
@@ -107,8 +119,9 @@ pub(super) async fn streaming_body(
 async fn enter(store: &mut Store<Ctx>, call: &Call, times: &mut Times) -> wasmtime::Result<Func> {
     let function = &call.invocation.function;
     let export = function.export();
-    store.data_mut().hold(call.invocation.args.len())?;
     let instance = sandbox::instantiate(store, &function.loaded().pre).await?;
+    let taken = store.data().account().used();
+    function.loaded().note_initial_bytes(taken);
     times.entered = Some(Instant::now());
     current::begin(export.plan.clone(), export.is_async());
     sandbox::export(&instance, store, export)

@@ -12,6 +12,7 @@
 mod compile;
 mod errors;
 mod hostile;
+mod ledger;
 mod limits;
 mod sessions;
 mod streams;

@@ -8,7 +8,14 @@
 //! **Calls that make calls** hold their sandbox while they wait for another, so a pool full of them would wait for
 //! ever. Therefore one sandbox is kept back from them for each level that calls may nest deeper: calls `d` deep that
 //! can make calls, with all that are less deep, hold at most `max - (levels - d)`. Whoever waits furthest down then
-//! finds room as soon as those are done that cannot wait for anyone. Calls that make none may take all there is.
+//! finds room as soon as those are done that cannot wait for anyone. Calls that make none may take all there is. A
+//! recorded call that a function waits for is [raised](Admission::raise) to one level below that function, in line and
+//! where it runs, so waiting for a call of somebody else is no different.
+//!
+//! **What a call needs is a vector**: places of the pool, stacks, memory. Whoever fits goes in, but once the oldest in line
+//! has waited for a quarter of a second, what it needs is held back from the others, so that large calls do not starve.
+//! Memory is the node's [`Ledger`]; room in it comes and goes while sandboxes run, so lines that are short of it are
+//! looked at whenever some was released.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -17,7 +24,7 @@
 //! | [`pools`] | the two pools of a node |
 //!
 //! Always true: room is held by exactly one [`Slot`], and dropping it passes it on.
-//! Not here: payload bytes ([`crate::budget`]) and limits of one sandbox ([`crate::manifest`]).
+//! Not here: bytes of requests ([`crate::budget`]) and limits of one sandbox ([`crate::manifest`]).
 
 mod lines;
 mod pools;
@@ -27,9 +34,10 @@ mod tests;
 
 use crate::error::Error;
 use lines::Lines;
+use lydian_engine::{Charge, Ledger};
 use parking_lot::Mutex;
 use pools::OnWait;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
@@ -49,8 +57,14 @@ pub(crate) struct Tenant(pub(crate) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Need {
     pub(crate) tenant: Tenant,
+    /// The call; all inputs of a map are one.
+    pub(crate) call: u64,
     /// Sandboxes it counts for.
     pub(crate) sandboxes: usize,
+    /// Stacks it may take; counted in the pool of concurrent components.
+    pub(crate) stacks: usize,
+    /// Bytes its sandbox starts with.
+    pub(crate) memory: u64,
     /// Calls that led to it.
     pub(crate) depth: u32,
     /// Whether it runs in the pool of concurrent components.
@@ -68,6 +82,10 @@ pub(crate) struct Admission(Arc<Inner>);
 struct Inner {
     concurrent: bool,
     max: usize,
+    max_stacks: usize,
+    ledger: Ledger,
+    /// Whether somebody waits for memory to be released and will look at the lines then.
+    listening: AtomicBool,
     max_waiting: usize,
     max_wait: Duration,
     lines: Mutex<Lines>,
@@ -80,12 +98,16 @@ struct Inner {
 }
 
 /// What [`Admission`] may give out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Bounds {
     /// Whether the pool is that of concurrent components.
     pub(crate) concurrent: bool,
     /// Sandboxes at once.
     pub(crate) sandboxes: usize,
+    /// Stacks at once.
+    pub(crate) stacks: usize,
+    /// The node's memory.
+    pub(crate) ledger: Ledger,
     /// Calls in line, all tenants together.
     pub(crate) waiting: usize,
     /// Longest wait of one call that a client made; one that a function made waits as long as the function.
@@ -97,6 +119,9 @@ impl Admission {
         Self(Arc::new(Inner {
             concurrent: bounds.concurrent,
             max: bounds.sandboxes.max(1),
+            max_stacks: bounds.stacks.max(1),
+            ledger: bounds.ledger,
+            listening: AtomicBool::new(false),
             max_waiting: bounds.waiting,
             max_wait: bounds.wait,
             lines: Mutex::default(),
@@ -114,10 +139,11 @@ impl Admission {
     /// Takes a slot, now or when it is this tenant's turn.
     ///
     /// # Errors
-    /// [`Error::Draining`], [`Error::QueueFull`], [`Error::NoSandbox`] after the wait.
+    /// [`Error::Draining`], [`Error::QueueFull`], [`Error::NoSandbox`] or [`Error::NoMemory`] after the wait.
     pub(crate) async fn slot(&self, need: Need) -> Result<Slot, Error> {
         let need = Need {
             sandboxes: need.sandboxes.clamp(1, self.0.max),
+            stacks: need.stacks.min(self.0.max_stacks),
             ..need
         };
         let turn = match self.enter(need)? {
@@ -134,10 +160,14 @@ impl Admission {
             served: false,
         };
         let since = Instant::now();
-        let turn = match need.nested {
-            false => tokio::time::timeout(self.0.max_wait, turn).await,
-            // Its caller has a deadline, and lets go of it in time.
-            true => Ok(turn.await),
+        let mut turn = turn;
+        let turn = loop {
+            match tokio::time::timeout(self.0.max_wait, &mut turn).await {
+                // Its caller has a deadline, and lets go of it in time. But where memory is what lacks, those who hold it
+                // may all be waiting for calls like this one.
+                Err(_) if need.nested && self.has_memory(need) => {}
+                turn => break turn,
+            }
         };
         match turn {
             Ok(Ok(mut slot)) => {
@@ -149,6 +179,11 @@ impl Admission {
                 in_line.served = true;
                 Err(Error::Draining)
             }
+            Err(_) if !self.has_memory(need) => Err(Error::NoMemory {
+                waited: self.0.max_wait,
+                bytes: need.memory,
+                limit: self.0.ledger.limit(),
+            }),
             Err(_) => Err(Error::NoSandbox {
                 waited: self.0.max_wait,
                 max: self.0.max,
@@ -156,10 +191,50 @@ impl Admission {
         }
     }
 
+    fn has_memory(&self, need: Need) -> bool {
+        let free = self.0.ledger.limit().saturating_sub(self.0.ledger.used());
+        free >= need.memory
+    }
+
+    /// Looks at the lines whenever memory was released, as long as somebody waits for some.
+    fn listen_for_memory(&self) {
+        if self.0.listening.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let admission = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let freed = admission.0.ledger.freed();
+                admission.pump();
+                if !admission.0.lines.lock().short_of_memory {
+                    break;
+                }
+                freed.await;
+            }
+            admission.0.listening.store(false, Ordering::Release);
+            // One that came in between found somebody listening.
+            if admission.0.lines.lock().short_of_memory {
+                admission.listen_for_memory();
+            }
+        });
+    }
+
+    /// Counts a call as `depth` deep from now on, where it runs and where it waits, for somebody waits for it there.
+    pub(crate) fn raise(&self, call: u64, depth: u32) {
+        self.0.lines.lock().raise(call, depth);
+        self.pump();
+    }
+
+    /// Lets in whoever fits.
+    fn pump(&self) {
+        self.serve(None);
+    }
+
     /// Gives the slot to whoever waits and takes the next, or keeps it when nobody does. Long work made
     /// of many sandboxes calls this between two, so that it cannot keep others out.
     pub(crate) async fn pass(&self, slot: Slot) -> Result<Slot, Error> {
-        if self.0.waiting.load(Ordering::Relaxed) == 0 {
+        let mut slot = slot;
+        if self.0.waiting.load(Ordering::Relaxed) == 0 && slot.has_memory() {
             return Ok(slot);
         }
         let need = slot.need;
@@ -172,10 +247,7 @@ impl Admission {
         let mut lines = self.0.lines.lock();
         lines.draining = true;
         // Dropping the senders is the answer to those in line.
-        for line in lines.by_tenant.values_mut() {
-            line.retain(|(_, _, nested, _), _| *nested);
-        }
-        lines.tidy();
+        lines.forget_clients();
         self.0
             .waiting
             .store(lines.still_waiting(), Ordering::Relaxed);
@@ -216,9 +288,8 @@ impl Admission {
         if lines.draining && !need.nested {
             return Err(Error::Draining);
         }
-        if lines.fits(need, self) {
-            lines.take(need);
-            return Ok(Entered::Free(self.granted(need)));
+        if let Some(memory) = lines.try_take(need, self) {
+            return Ok(Entered::Free(self.granted(need, memory)));
         }
         if lines.waiting >= self.0.max_waiting {
             lines.forget_abandoned();
@@ -229,37 +300,39 @@ impl Admission {
             });
         }
         let (sender, turn) = oneshot::channel();
-        let line = lines.by_tenant.entry(need.tenant).or_default();
-        let first = line.is_empty();
-        line.entry(need.class()).or_default().push_back(sender);
-        if first {
-            lines.turn.push_back(need.tenant);
-        }
-        lines.waiting += 1;
+        lines.push(need, sender);
         self.0
             .waiting
             .store(lines.still_waiting(), Ordering::Relaxed);
+        if lines.short_of_memory {
+            drop(lines);
+            self.listen_for_memory();
+        }
         Ok(Entered::InLine(turn))
     }
 
-    fn granted(&self, need: Need) -> Slot {
+    fn granted(&self, need: Need, memory: Charge) -> Slot {
         Slot {
             admission: Some(self.clone()),
             need,
+            memory: Some(memory),
             queued: Duration::ZERO,
         }
     }
 
     /// Frees what a slot held, and passes it to those next in line that still wait.
     fn release(&self, need: Need) {
-        let mut freed = Some(need);
+        self.serve(Some(need));
+    }
+
+    fn serve(&self, mut freed: Option<Need>) {
         loop {
-            let Some((need, next)) = self.next_in_line(freed.take()) else {
+            let Some((need, memory, next)) = self.next_in_line(freed.take()) else {
                 return;
             };
             // A receiver that gave up gives the slot back inside the error; it must not be dropped as a
             // slot again, or two releases would run for one slot.
-            if let Err(mut slot) = next.send(self.granted(need)) {
+            if let Err(mut slot) = next.send(self.granted(need, memory)) {
                 slot.admission = None;
                 freed = Some(need);
                 let mut lines = self.0.lines.lock();
@@ -269,7 +342,7 @@ impl Admission {
     }
 
     /// Counts `freed` as free and takes room for whoever is next.
-    fn next_in_line(&self, freed: Option<Need>) -> Option<(Need, oneshot::Sender<Slot>)> {
+    fn next_in_line(&self, freed: Option<Need>) -> Option<(Need, Charge, oneshot::Sender<Slot>)> {
         let mut lines = self.0.lines.lock();
         if let Some(freed) = freed {
             lines.give_back(freed);
@@ -282,7 +355,7 @@ impl Admission {
         } else if lines.taken == 0 {
             self.0.idle.notify_waiters();
         }
-        next
+        next.map(|(need, memory, waiting)| (need, memory, waiting.turn))
     }
 }
 

@@ -15,7 +15,8 @@ use lydian_api::size::MAX_PAYLOAD_BYTES;
 use lydian_api::v1;
 use lydian_engine::calls::Calls;
 use lydian_engine::{
-    Failure, FailureKind, Invocation, Limits, Outcome, OutputChunk, OutputSink, OutputStream, Usage,
+    Failure, FailureKind, Invocation, Limits, Outcome, OutputChunk, OutputSink, OutputStream,
+    Reserved, Usage,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -75,22 +76,34 @@ impl Core {
         limits: Option<&v1::Limits>,
     ) -> Result<Checked, Error> {
         let target = self.resolver.function(target).await?;
-        Ok(self.limited(target, limits))
+        self.limited(target, limits)
     }
 
     /// A function with the limits one caller's calls of it have: what the deployment sets, else the node's, which the
     /// caller can only lower. Of a component that nobody deployed the caller decides, within what a message can carry.
-    pub(crate) fn limited(&self, target: Arc<Resolved>, limits: Option<&v1::Limits>) -> Checked {
-        let node = self.options.limits.or(&Limits::default());
+    ///
+    /// # Errors
+    /// [`Error::AboveCeiling`] when the caller decides, and asks for more than the node gives to anyone.
+    pub(crate) fn limited(
+        &self,
+        target: Arc<Resolved>,
+        limits: Option<&v1::Limits>,
+    ) -> Result<Checked, Error> {
+        let node = self.limits();
         let caller = limits.map_or(Limits::UNSET, convert::limits_from);
         let limits = if target.place.app.is_empty() {
+            if let Some(above) = caller.above(self.engine.limits_max()) {
+                return Err(Error::above_ceiling(above));
+            }
             let mut own = caller.or(&node);
             own.payload_bytes = own.payload_bytes.min(MAX_PAYLOAD_BYTES as u64);
             own
         } else {
             target.limits.or(&node).lowered_by(&caller)
         };
-        Checked { target, limits }
+        // A version may have been deployed when the node allowed more.
+        let limits = limits.lowered_by(self.engine.limits_max());
+        Ok(Checked { target, limits })
     }
 
     /// Records that a call begins.
@@ -321,6 +334,7 @@ pub(crate) fn invocation(
         grants: call.grants(),
         output,
         cancel: call.cancel.clone(),
+        memory: Reserved::default(),
     }
 }
 

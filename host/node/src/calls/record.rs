@@ -14,16 +14,22 @@ use lydian_engine::{
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use call_info::{Kind, State};
 
+static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
+
 /// A call on this node, running or remembered.
 pub(crate) struct Call {
     pub(crate) id: CallId,
+    /// What admission knows it by.
+    pub(crate) key: u64,
+    /// How deep it counts, being waited for by a call that deep; its own depth while that is more.
+    raised: Arc<AtomicU32>,
     pub(crate) kind: Kind,
     pub(crate) target: Arc<Resolved>,
     pub(crate) limits: Limits,
@@ -72,6 +78,8 @@ impl Call {
         Self {
             mounts: Mutex::new(new.target.mounts()),
             id: new.id,
+            key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
+            raised: Arc::default(),
             kind: new.kind,
             target: new.target,
             limits: new.limits,
@@ -98,12 +106,30 @@ impl Call {
         let function = &self.target.function;
         Need {
             tenant: self.target.tenant,
+            call: self.key,
             sandboxes: function.slots() as usize,
-            depth: self.lineage.depth,
+            stacks: function.stacks() as usize,
+            memory: function.initial_bytes().min(self.limits.memory_bytes),
+            depth: self.depth(),
             concurrent: function.is_concurrent(),
             calls: function.makes_calls(),
             nested: self.lineage.is_nested(),
         }
+    }
+
+    /// How deep it counts now.
+    pub(crate) fn depth(&self) -> u32 {
+        self.lineage.depth.max(self.raised.load(Ordering::Relaxed))
+    }
+
+    /// What says how deep it counts, for those who see it change.
+    pub(crate) fn raised(&self) -> Arc<AtomicU32> {
+        self.raised.clone()
+    }
+
+    /// Counts it as `depth` deep from now on; `false` when it was before.
+    pub(crate) fn raise(&self, depth: u32) -> bool {
+        depth > self.depth() && self.raised.fetch_max(depth, Ordering::Relaxed) < depth
     }
 
     /// What it may reach, its app's directories included.

@@ -90,6 +90,11 @@ async fn tell(
         Seat::Kept(_) => return,
         Seat::Fresh(slot) => slot,
     };
+    let mut slot = slot;
+    let invocation = Invocation {
+        memory: slot.reserved(),
+        ..invocation
+    };
     let ran = teller.while_running(&running, core.engine.run(invocation));
     let (Run { mut outcome, items }, gone) = match ran.await {
         Ok(run) => (run, false),

@@ -46,7 +46,11 @@ impl Core {
     /// Runs one call, or one input of it, and gives its place on.
     pub(crate) async fn run_in(&self, seat: Seat, call: &Call, invocation: Invocation) -> Outcome {
         match (seat, &call.target.class) {
-            (Seat::Fresh(slot), None) => {
+            (Seat::Fresh(mut slot), None) => {
+                let invocation = Invocation {
+                    memory: slot.reserved(),
+                    ..invocation
+                };
                 let mut outcome = self.engine.invoke(invocation).await;
                 outcome.usage.queue += slot.queued;
                 outcome

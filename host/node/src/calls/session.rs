@@ -74,12 +74,13 @@ impl Core {
         if let Some(failure) = checked.refusal(&bytes::Bytes::new(), open.depth) {
             return Ok(failed_to_open(&running, failure));
         }
-        let slot = match running.slot().await? {
+        let mut slot = match running.slot().await? {
             Ok(slot) => slot,
             Err(failure) => return Ok(failed_to_open(&running, failure)),
         };
         running.call.started();
-        let options = session_options(self, &running, &component, grants);
+        let mut options = session_options(self, &running, &component, grants);
+        options.memory = slot.reserved();
         let session = match self.engine.open(options).await {
             Ok(session) => session,
             Err(failure) => return Ok(failed_to_open(&running, failure)),

@@ -70,11 +70,15 @@ impl Instance {
         engine: &Engine,
         target: &Resolved,
         terms: &Arc<Terms>,
-        slot: Slot,
+        mut slot: Slot,
         call: &Invocation,
     ) -> Result<(Self, Usage), Failure> {
         let begun = Instant::now();
-        let kept = engine.keep(call.clone()).await?;
+        let start = Invocation {
+            memory: slot.reserved(),
+            ..call.clone()
+        };
+        let kept = engine.keep(start).await?;
         let opened = begun.elapsed();
         let lifecycle = |name: &Option<String>| {
             name.as_ref()

@@ -6,7 +6,7 @@ use crate::admission::Slot;
 use crate::calls::invoke::invocation;
 use crate::calls::seat::Seat;
 use crate::error::Error;
-use lydian_engine::{Failure, FailureKind, Outcome, Usage};
+use lydian_engine::{Failure, FailureKind, Invocation, Outcome, Usage};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -117,7 +117,11 @@ async fn run(map: &Map, input: &Input, seat: Seat) -> (Outcome, Option<Slot>) {
     let (args, sink) = (input.args.clone(), map.sink.clone());
     let invocation = invocation(&map.core, &map.call, args, sink);
     match seat {
-        Seat::Fresh(slot) if map.call.target.class.is_none() => {
+        Seat::Fresh(mut slot) if map.call.target.class.is_none() => {
+            let invocation = Invocation {
+                memory: slot.reserved(),
+                ..invocation
+            };
             (map.core.engine.invoke(invocation).await, Some(slot))
         }
         seat => (map.core.run_in(seat, &map.call, invocation).await, None),

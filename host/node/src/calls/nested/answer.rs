@@ -47,6 +47,7 @@ pub(super) fn recorded(failure: v1::Failure) -> Error {
         Kind::Depth => ErrorKind::Depth,
         Kind::Interrupted => ErrorKind::Interrupted,
         Kind::Arguments => ErrorKind::InvalidArgument,
+        Kind::NodeFull => ErrorKind::Unavailable,
         _ => ErrorKind::Failed,
     };
     let answer = Error::new(kind, failure.message);
@@ -60,6 +61,7 @@ fn kind(kind: FailureKind) -> ErrorKind {
         FailureKind::Depth => ErrorKind::Depth,
         FailureKind::Interrupted => ErrorKind::Interrupted,
         FailureKind::Arguments => ErrorKind::InvalidArgument,
+        FailureKind::NodeFull => ErrorKind::Unavailable,
         _ => ErrorKind::Failed,
     }
 }

@@ -30,6 +30,7 @@ use lydian_engine::calls::{Calls, Error, ErrorKind, MapOptions, Mapping, Request
 use lydian_engine::{FailureKind, Outcome};
 use lydian_store::Job;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often a function that waits for a recorded call says so to whoever claims them.
@@ -45,6 +46,8 @@ struct Caller {
     /// What the calls it makes have in common.
     lineage: Lineage,
     root: Arc<Root>,
+    /// How deep the caller counts, see [`Call::raise`].
+    raised: Arc<AtomicU32>,
 }
 
 impl Nested {
@@ -81,13 +84,21 @@ impl Nested {
                 deadline: None,
             },
             root,
+            raised: call.raised(),
         }))
     }
 }
 
 impl Caller {
+    /// How deep the calls are that it makes.
+    fn depth(&self) -> u32 {
+        let caller = self.raised.load(Ordering::Relaxed);
+        self.lineage.depth.max(caller + 1)
+    }
+
     fn lineage(&self, deadline: Instant) -> Lineage {
         Lineage {
+            depth: self.depth(),
             deadline: Some(deadline),
             traceparent: trace::child(&self.lineage.traceparent),
             ..self.lineage.clone()
@@ -113,13 +124,13 @@ impl Caller {
     /// What a call of `target` has as limits, its arguments checked. Nothing is taken for it yet.
     async fn check(&self, target: &Target) -> Result<Checked, Error> {
         let found = self.resolve(target).await?;
-        let depth = self.lineage.depth;
+        let depth = self.depth();
         let pool = self.core.admission.of(found.function.is_concurrent());
         let levels = pool.levels();
         if depth > levels {
             return Err(too_deep(found.name(), levels));
         }
-        Ok(self.core.limited(found, None))
+        self.core.limited(found, None).map_err(refused)
     }
 
     async fn call(self: Arc<Self>, request: Request) -> Result<Bytes, Error> {
@@ -130,9 +141,9 @@ impl Caller {
         let room = room.map_err(refused)?;
         let args = checked.arguments(request.args).map_err(refused)?;
         let lineage = self.lineage(request.deadline);
+        let depth = lineage.depth;
         let cancel = request.cancel.child_token();
         let running = core.begin_with(Kind::Invoke, &checked, lineage, cancel);
-        let depth = self.lineage.depth;
         let outcome = match checked.refusal(&args, depth) {
             Some(failure) => running.refused(failure),
             None => match running.seat().await.map_err(refused)? {

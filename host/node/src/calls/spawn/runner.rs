@@ -405,7 +405,7 @@ async fn check(core: &Core, payload: &Payload) -> Result<Checked, Error> {
         environment: payload.environment.clone(),
     };
     let target = core.resolver.accepted_function(&target).await?;
-    Ok(core.limited(target, payload.limits.as_ref()))
+    core.limited(target, payload.limits.as_ref())
 }
 
 /// What led to the call when it was recorded. It has its own time, whatever its caller has.
