@@ -104,7 +104,7 @@ pub(crate) struct CompletionsArgs {
 }
 
 /// `127.0.0.1:7070`, or a port alone, on loopback.
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
         return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
     }
