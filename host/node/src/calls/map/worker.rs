@@ -114,12 +114,15 @@ async fn run(map: &Map, input: &Input, seat: Seat) -> (Outcome, Option<Slot>) {
         };
         return (outcome, map.core.leave(seat));
     }
-    let (args, sink) = (input.args.clone(), map.sink.clone());
+    let lines = map.printed.lines(input.index);
+    let (args, sink) = (input.args.clone(), lines.sink());
     let invocation = invocation(&map.core, &map.call, args, sink);
-    match seat {
+    let ended = match seat {
         Seat::Fresh(slot) if map.call.target.class.is_none() => {
             (map.core.engine.invoke(invocation).await, Some(slot))
         }
         seat => (map.core.run_in(seat, &map.call, invocation).await, None),
-    }
+    };
+    lines.finish();
+    ended
 }
