@@ -31,6 +31,7 @@ fn main() -> Result<()> {
         &["Cargo.toml", "src", "macros"],
     );
     watch(&tests.join("../host/value"), &["Cargo.toml", "src"]);
+    watch(&tests.join("../host/spelling"), &["Cargo.toml", "src"]);
     let mut guests = rust_guests(&tests.join("guests"), &target, &out)?;
     guests.extend(wat_guests(&tests.join("guests"), &out)?);
     fs::write(out.join("guests.rs"), constants(guests, "for_each_guest")?)?;

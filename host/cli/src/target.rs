@@ -61,7 +61,7 @@ pub(crate) fn parse_code(left: &str, is_crate: impl Fn(&Path) -> bool) -> Result
     if looks_like_path(left) {
         // A directory without Cargo.toml is told apart when it is opened, where the error can name it.
         return Ok(
-            if left.ends_with(".wasm") || path.extension().is_some() && !left.ends_with('/') {
+            if is_wasm(left) || path.extension().is_some() && !left.ends_with('/') {
                 Code::File(path.to_owned())
             } else {
                 Code::Crate(path.to_owned())
@@ -98,8 +98,21 @@ pub(crate) fn as_app(text: &str) -> Option<Code> {
 fn looks_like_path(left: &str) -> bool {
     left.contains(['/', std::path::MAIN_SEPARATOR])
         || left.starts_with('.')
-        || left.ends_with(".wasm")
-        || left.ends_with(".wat")
+        || left == "~"
+        || is_wasm(left)
+}
+
+/// Whether it ends as the files of WebAssembly do, however they are written.
+fn is_wasm(left: &str) -> bool {
+    let extension = Path::new(left).extension();
+    extension.is_some_and(|found| {
+        found.eq_ignore_ascii_case("wasm") || found.eq_ignore_ascii_case("wat")
+    })
+}
+
+/// Whether an app of this name could be named as a TARGET.
+pub(crate) fn names_app(name: &str) -> bool {
+    !looks_like_path(name) && !name.contains('@') && !name.contains("::")
 }
 
 /// The file name of a path for messages: `fib.wasm`, or the whole when it has none.
@@ -142,6 +155,7 @@ mod tests {
             Code::Crate("./guests/fib".into()),
             Some("fib"),
         );
+        check("U.WASM::f", Code::File("U.WASM".into()), Some("f"));
         check("hello::greet", Code::Crate("hello".into()), Some("greet"));
         check(
             "world::greet",

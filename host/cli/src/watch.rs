@@ -2,14 +2,17 @@
 //!
 //! One thread waits on the kernel (inotify) and tells of a change when nothing more was written for
 //! [`QUIET`]: an editor's save is several events, and half a file must not be built. New directories are
-//! watched as they appear. What builds write (`target`), hidden files and editors' scratch files say nothing.
+//! watched as they appear, and so is what links lead to. Where builds write ([`Watch::ignore`], and every
+//! directory that says it is a cache), hidden files and editors' scratch files say nothing.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,8 +26,12 @@ use tokio::sync::mpsc;
 const QUIET: Duration = Duration::from_millis(10);
 /// A save that goes on longer, a checkout of many files, say, is told of in parts.
 const LONGEST: Duration = Duration::from_millis(200);
-/// Deeper than any source tree; a loop of links ends here.
+/// Deeper than any source tree.
 const MAX_DEPTH: usize = 32;
+/// Links that lead to links, as the kernel follows them.
+const MAX_LINKS: usize = 40;
+/// What marks a directory that a program made for itself: cargo puts it into its target directory.
+const CACHE_MARK: &str = "CACHEDIR.TAG";
 
 /// Files were saved.
 #[derive(Debug)]
@@ -35,7 +42,7 @@ pub(crate) struct Change {
 }
 
 /// The changes, one after another.
-pub(crate) type Changes = mpsc::Receiver<Change>;
+pub(crate) type Changes = mpsc::UnboundedReceiver<Change>;
 
 /// What is watched. Clones share it; it ends with the process.
 #[derive(Debug, Clone)]
@@ -44,13 +51,17 @@ pub(crate) struct Watch(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     kernel: OwnedFd,
-    /// Directories by the kernel's number for them.
+    /// Directories by the kernel's number for them: one that several paths lead to has one number.
     dirs: Mutex<HashMap<i32, Dir>>,
+    /// Where builds write, without links.
+    ignored: Mutex<Vec<PathBuf>>,
 }
 
 #[derive(Debug, Clone)]
 struct Dir {
     path: PathBuf,
+    /// The same without links.
+    real: PathBuf,
     /// How deep below what was asked for; none when directories in it are not watched.
     depth: Option<usize>,
     /// The only files that count; empty for all.
@@ -67,13 +78,36 @@ impl Watch {
         let watch = Self(Arc::new(Shared {
             kernel,
             dirs: Mutex::default(),
+            ignored: Mutex::default(),
         }));
-        let (sender, changes) = mpsc::channel(1);
+        // Never waited for: when a change was told of says whether a build was under way.
+        let (sender, changes) = mpsc::unbounded_channel();
         let shared = watch.clone();
         std::thread::Builder::new()
             .name("watch".to_owned())
             .spawn(move || shared.tell(&sender))?;
         Ok((watch, changes))
+    }
+
+    /// What is written below `path` says nothing.
+    pub(crate) fn ignore(&self, path: &Path) {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let mut ignored = locked(&self.0.ignored);
+        if !ignored.contains(&path) {
+            ignored.push(path);
+        }
+    }
+
+    /// Whether `path` lies where builds write.
+    pub(crate) fn ignores(&self, path: &Path) -> bool {
+        let ignored = locked(&self.0.ignored);
+        let Some((dir, name)) = path.parent().zip(path.file_name()) else {
+            return false;
+        };
+        // The file itself may be gone again.
+        let path = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+        let path = path.join(name);
+        ignored.iter().any(|ignored| path.starts_with(ignored))
     }
 
     /// Watches a directory and everything below it.
@@ -90,10 +124,17 @@ impl Watch {
     /// As of [`Watch::tree`].
     pub(crate) fn files(&self, dir: &Path, only: &[&str]) -> io::Result<()> {
         let only: Vec<OsString> = only.iter().map(OsString::from).collect();
+        for name in &only {
+            self.follow(&dir.join(name), None);
+        }
         self.add(dir, None, &only)
     }
 
     fn add(&self, path: &Path, depth: Option<usize>, only: &[OsString]) -> io::Result<()> {
+        let real = path.canonicalize()?;
+        if depth.is_some_and(|depth| depth > 0) && self.is_output(&real) {
+            return Ok(());
+        }
         let saved = WatchFlags::CLOSE_WRITE
             | WatchFlags::MOVED_TO
             | WatchFlags::MOVED_FROM
@@ -103,29 +144,69 @@ impl Watch {
         let number = inotify::add_watch(&self.0.kernel, path, saved)?;
         let dir = Dir {
             path: path.to_owned(),
+            real,
             depth,
             only: only.to_vec(),
         };
-        let mut dirs = self.0.dirs.lock().unwrap_or_else(PoisonError::into_inner);
-        // Watched as part of a tree, a directory stays that.
-        let known = dirs.entry(number).or_insert_with(|| dir.clone());
-        if known.depth.is_none() {
-            *known = dir;
-        }
+        let mut dirs = locked(&self.0.dirs);
+        let is_new = match dirs.entry(number) {
+            Entry::Vacant(entry) => {
+                entry.insert(dir);
+                true
+            }
+            Entry::Occupied(mut entry) => entry.get_mut().join(dir),
+        };
         drop(dirs);
-        let Some(depth) = depth.filter(|depth| *depth < MAX_DEPTH) else {
+        // One that is watched already was reached by another way: a loop of links ends here.
+        let Some(depth) = depth.filter(|depth| is_new && *depth < MAX_DEPTH) else {
             return Ok(());
         };
         for entry in std::fs::read_dir(path)? {
             let entry = entry?;
-            if entry.file_type()?.is_dir() && counts(&entry.file_name()) {
+            if !counts(&entry.file_name()) {
+                continue;
+            }
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
                 self.add(&entry.path(), Some(depth + 1), &[])?;
+            } else if kind.is_symlink() {
+                self.follow(&entry.path(), Some(depth + 1));
             }
         }
         Ok(())
     }
 
-    fn tell(&self, changes: &mpsc::Sender<Change>) {
+    /// Watches what a link leads to, and every link on the way. What cannot be watched there is only not noticed.
+    fn follow(&self, path: &Path, depth: Option<usize>) {
+        let mut at = path.to_owned();
+        for _ in 0..MAX_LINKS {
+            let Ok(to) = std::fs::read_link(&at) else {
+                break;
+            };
+            at = at.parent().unwrap_or(Path::new("/")).join(to);
+            if let (Some(dir), Some(name)) = (at.parent(), at.file_name())
+                && !self.ignores(&at)
+            {
+                let _ = self.add(dir, None, &[name.to_owned()]);
+            }
+        }
+        // Under the name it has where the link stands, which people know.
+        if depth.is_some() && path.is_dir() {
+            let _ = self.add(path, depth, &[]);
+        }
+    }
+
+    /// Whether a directory is one that a build made.
+    fn is_output(&self, real: &Path) -> bool {
+        // A module may be called `target`; beside a manifest it is cargo's.
+        let named = real.ends_with("target")
+            && real
+                .parent()
+                .is_some_and(|parent| parent.join("Cargo.toml").exists());
+        named || self.ignores(real) || real.join(CACHE_MARK).exists()
+    }
+
+    fn tell(&self, changes: &mpsc::UnboundedSender<Change>) {
         let mut buffer = [MaybeUninit::uninit(); 8192];
         loop {
             if !self.wait(None) {
@@ -141,7 +222,7 @@ impl Watch {
             }
             paths.sort_unstable();
             paths.dedup();
-            if !paths.is_empty() && changes.blocking_send(Change { at, paths }).is_err() {
+            if !paths.is_empty() && changes.send(Change { at, paths }).is_err() {
                 return;
             }
         }
@@ -169,28 +250,70 @@ impl Watch {
                 continue;
             };
             let name = OsStr::from_bytes(name.to_bytes());
-            let dirs = self.0.dirs.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(dir) = dirs.get(&event.wd()).cloned() else {
+            let Some(dir) = locked(&self.0.dirs).get(&event.wd()).cloned() else {
                 continue;
             };
-            drop(dirs);
             let chosen = dir.only.is_empty() || dir.only.iter().any(|only| only == name);
-            if !counts(name) || !chosen {
+            if !counts(name) || !chosen || self.ignores(&dir.real.join(name)) {
                 continue;
             }
             let path = dir.path.join(name);
+            let depth = dir.depth.map(|depth| depth + 1);
             if event.events().contains(ReadFlags::ISDIR) {
-                if let Some(depth) = dir.depth {
+                if depth.is_some() && !self.is_output(&dir.real.join(name)) {
                     // Files may have come with it, before it was watched: it counts as one of them.
-                    let _ = self.add(&path, Some(depth + 1), &[]);
+                    let _ = self.add(&path, depth, &[]);
                     paths.push(path);
                 }
-            } else if !event.events().contains(ReadFlags::CREATE) {
-                // A new file is told of when it is written and closed.
+                continue;
+            }
+            let is_link = path.is_symlink();
+            if is_link {
+                self.follow(&path, depth);
+            }
+            // A new file is told of when it is written and closed; a link is there at once.
+            let is_there = || is_link || links(&path) > 1;
+            if !event.events().contains(ReadFlags::CREATE) || is_there() {
                 paths.push(path);
             }
         }
     }
+}
+
+impl Dir {
+    /// Watches for both; whether directories in it are watched only now.
+    fn join(&mut self, other: Self) -> bool {
+        match (self.depth, other.depth) {
+            (None, None) => {
+                if self.only.is_empty() || other.only.is_empty() {
+                    self.only.clear();
+                } else {
+                    self.only.extend(other.only);
+                }
+                false
+            }
+            (None, Some(_)) => {
+                *self = other;
+                true
+            }
+            // It may have been moved.
+            (Some(_), Some(_)) if !self.path.exists() => {
+                self.path = other.path;
+                self.real = other.real;
+                false
+            }
+            (Some(_), _) => false,
+        }
+    }
+}
+
+/// How many names a file has.
+fn links(path: &Path) -> u64 {
+    std::fs::symlink_metadata(path).map_or(0, |metadata| metadata.nlink())
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a name is one that a person saves under.
@@ -199,20 +322,17 @@ fn counts(name: &OsStr) -> bool {
     // `4913` is how vim tries whether it may write.
     let scratch = name.starts_with('.') || name.ends_with('~') || name == "4913";
     // Cargo writes its lock file in the very build that a change caused.
-    !scratch && name != "target" && name != "Cargo.lock"
+    !scratch && name != "Cargo.lock"
 }
 
-/// The directories of the files an artifact was made of, as cargo notes them beside it: those of path
-/// dependencies are among them. Empty when there is no such note.
+/// The files an artifact was made of, as cargo notes them beside it: those of path dependencies are among them, and what a
+/// build script asked for. Empty when there is no such note.
 pub(crate) fn sources(artifact: &Path) -> Vec<PathBuf> {
     let note = std::fs::read_to_string(artifact.with_extension("d")).unwrap_or_default();
-    let mut dirs: Vec<PathBuf> = parse_note(&note)
-        .iter()
-        .filter_map(|file| file.parent().map(Path::to_owned))
-        .collect();
-    dirs.sort_unstable();
-    dirs.dedup();
-    dirs
+    let mut files = parse_note(&note);
+    files.sort_unstable();
+    files.dedup();
+    files
 }
 
 /// `artifact: file file\ with\ spaces`
@@ -246,6 +366,7 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         std::fs::create_dir_all(dir.path().join("src/deep")).unwrap();
         std::fs::create_dir_all(dir.path().join("target")).unwrap();
+        std::fs::write(dir.path().join("Cargo.toml"), "").unwrap();
         let (watch, changes) = Watch::start().unwrap();
         start(&watch, dir.path());
         Watched {
@@ -311,6 +432,64 @@ mod tests {
         watched.save("src/a.wasm");
         watched.save("a.wasm");
         assert_eq!(watched.told(), ["a.wasm"]);
+    }
+
+    /// Whatever it is called, and whenever it was made.
+    #[test]
+    fn what_builds_write_is_not_told() {
+        let mut watched = watched(|watch, dir| {
+            std::fs::create_dir_all(dir.join("out/deep")).unwrap();
+            std::fs::create_dir_all(dir.join("cache")).unwrap();
+            std::fs::write(dir.join("cache/CACHEDIR.TAG"), "").unwrap();
+            watch.ignore(&dir.join("out"));
+            watch.ignore(&dir.join("later"));
+            watch.tree(dir).unwrap();
+        });
+        std::fs::create_dir_all(watched.dir.path().join("later/deep")).unwrap();
+        std::fs::create_dir_all(watched.dir.path().join("src/target")).unwrap();
+        assert_eq!(watched.told(), ["src/target"]);
+        for output in ["out/deep/a", "out/b", "cache/c", "later/deep/d"] {
+            watched.save(output);
+        }
+        watched.save("src/target/mod.rs");
+        assert_eq!(watched.told(), ["src/target/mod.rs"]);
+    }
+
+    #[test]
+    fn what_links_lead_to_is_watched() {
+        let elsewhere = tempfile::TempDir::new().unwrap();
+        let there = |name: &str| elsewhere.path().join(name);
+        std::fs::create_dir_all(there("more/deep")).unwrap();
+        for file in ["one.rs", "two.rs", "other.rs"] {
+            std::fs::write(there(file), "").unwrap();
+        }
+        std::os::unix::fs::symlink("one.rs", there("link.rs")).unwrap();
+        let mut watched = watched(|watch, dir| {
+            let link = |to: &Path, name: &str| {
+                std::os::unix::fs::symlink(to, dir.join(name)).unwrap();
+            };
+            link(&there("link.rs"), "src/one.rs");
+            link(&there("more"), "src/more");
+            link(Path::new(".."), "src/loop");
+            link(Path::new("nowhere"), "src/dangling");
+            watch.tree(dir).unwrap();
+        });
+        let save = |name: &str| std::fs::write(there(name), "x").unwrap();
+        save("other.rs");
+        save("one.rs");
+        let told = watched.changes.blocking_recv().unwrap().paths;
+        assert_eq!(told, [there("one.rs")]);
+        save("more/deep/a.rs");
+        assert_eq!(watched.told(), ["src/more/deep/a.rs"]);
+        // One that comes later, and then what it leads to.
+        let path = watched.dir.path().join("src/two.rs");
+        std::os::unix::fs::symlink(there("two.rs"), path).unwrap();
+        assert_eq!(watched.told(), ["src/two.rs"]);
+        save("two.rs");
+        assert_eq!(
+            watched.changes.blocking_recv().unwrap().paths,
+            [there("two.rs")]
+        );
     }
 
     #[test]

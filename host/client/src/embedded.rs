@@ -129,7 +129,12 @@ impl Options {
 /// `LYDIAN_HOME`, else where the platform keeps a user's data.
 fn home() -> Result<PathBuf> {
     if let Some(home) = variable("LYDIAN_HOME")? {
-        return Ok(home.into());
+        let home = PathBuf::from(home);
+        // Only a shell's own words are expanded by the shell.
+        return Ok(match (home.strip_prefix("~"), etcetera::home_dir()) {
+            (Ok(rest), Ok(user)) => user.join(rest),
+            _ => home,
+        });
     }
     let base = etcetera::choose_base_strategy().map_err(|_| {
         let refusal = Refusal::new("no-home", "this user has no home directory");

@@ -27,9 +27,12 @@ impl Function {
             )
         };
         match &bound.ty().result {
-            Some(Type::Stream(Some(item)) | Type::Future(Some(item))) => {
-                T::check(Some(item))?;
-                Ok((**item).clone())
+            Some(Type::Stream(item) | Type::Future(item)) => {
+                // What carries nothing is read as so many `()`.
+                let item = item.as_deref().cloned();
+                let item = item.unwrap_or_else(|| Type::tuple([]));
+                T::check(Some(&item))?;
+                Ok(item)
             }
             Some(other) => Err(wrong(format!("`{other}`"))),
             None => Err(wrong("nothing".to_owned())),

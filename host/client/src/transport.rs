@@ -158,11 +158,28 @@ impl Service<Request<Body>> for Transport {
 fn normalize(url: &str) -> Result<String> {
     let url = url.trim();
     let (scheme, authority) = url.split_once("://").unwrap_or(("http", url));
-    match (scheme, authority.trim_end_matches('/')) {
+    match (
+        &*scheme.to_ascii_lowercase(),
+        authority.trim_end_matches('/'),
+    ) {
         (_, "") => Err(bad_url(url)),
+        // A port alone is one of this machine, as where a node is told to listen.
+        ("http", authority) if authority.trim_start_matches(':').parse::<u16>().is_ok() => {
+            let port = authority.trim_start_matches(':');
+            Ok(format!("http://127.0.0.1:{port}"))
+        }
         ("http", authority) => Ok(format!("http://{authority}")),
+        ("https", _) => Err(no_tls(url)),
         _ => Err(bad_url(url)),
     }
+}
+
+fn no_tls(url: &str) -> Error {
+    Error::InvalidArgument(
+        Refusal::new("bad-url", format!("`{url}` asks for TLS, which nodes do not speak"))
+            .about(url)
+            .hint("write `http://host:port`; over a network that is not yours, reach it through a tunnel, such as `ssh -L`"),
+    )
 }
 
 fn bad_url(url: &str) -> Error {
@@ -196,6 +213,12 @@ mod tests {
             normalize("127.0.0.1:7070").ok().as_deref(),
             Some("http://127.0.0.1:7070")
         );
+        for port in ["7070", ":7070"] {
+            assert_eq!(
+                normalize(port).ok().as_deref(),
+                Some("http://127.0.0.1:7070")
+            );
+        }
         assert_eq!(
             normalize(" http://node:7070/ ").ok().as_deref(),
             Some("http://node:7070")
@@ -203,6 +226,7 @@ mod tests {
         for bad in ["", "https://node:7070", "ftp://node", "http://"] {
             let error = normalize(bad).expect_err(bad);
             assert_eq!(error.code(), "bad-url");
+            assert_eq!(error.to_string().contains("TLS"), bad.contains("https"));
         }
     }
 

@@ -12,7 +12,7 @@ use crate::streams::Readable;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wasmtime::component::{FutureReader, ResourceAny, StreamReader};
+use wasmtime::component::{FutureReader, ResourceAny, ResourceType, StreamReader};
 use wasmtime::{Result, bail};
 
 thread_local! {
@@ -122,12 +122,11 @@ impl Current {
         self.bytes_out = 0;
     }
 
-    /// Whether a handle is open.
-    pub(crate) fn has_handle(&self, handle: u32) -> bool {
-        let index = handle.checked_sub(1).map(|index| index as usize);
-        index
-            .and_then(|index| self.handles.open.get(index))
-            .is_some_and(Option::is_some)
+    /// What resource an open handle is of; none when it is not open.
+    pub(crate) fn handle(&self, handle: u32) -> Option<ResourceType> {
+        let index = handle.checked_sub(1)? as usize;
+        let resource = self.handles.open.get(index)?.as_ref()?;
+        Some(resource.ty())
     }
 
     /// When the sandbox last left a processor.

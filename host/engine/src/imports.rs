@@ -49,7 +49,9 @@ fn is_provided(import: &str) -> bool {
     if import.starts_with(CALLS) {
         return version.starts_with(CALLS_VERSIONS);
     }
+    // A release candidate has interfaces of its own, under the version it leads up to.
     PROVIDED.iter().any(|package| import.starts_with(package))
+        && !version.contains('-')
         && PROVIDED_VERSIONS
             .iter()
             .any(|provided| version.starts_with(provided))
@@ -57,6 +59,11 @@ fn is_provided(import: &str) -> bool {
 
 fn hint(import: &str) -> String {
     let (name, version) = import.rsplit_once('@').unwrap_or((import, ""));
+    if PROVIDED.iter().any(|package| name.starts_with(package)) && version.contains('-') {
+        return format!(
+            "`{name}@{version}` is of a release candidate of WASI: build with tools of a release, for WASI 0.2 or 0.3"
+        );
+    }
     if PROVIDED.iter().any(|package| name.starts_with(package)) {
         return format!(
             "`{name}` is provided as of WASI 0.2 and 0.3, not {version}: build with newer tools"
@@ -108,6 +115,15 @@ mod tests {
         assert!(hints[0].contains("wac plug"), "{hints:?}");
         assert!(hints[1].contains("wasi:nn/graph"), "{hints:?}");
         assert!(hints[2].contains("WASI 0.2"), "{hints:?}");
+    }
+
+    /// The linker would say that an export of the instance is missing.
+    #[test]
+    fn release_candidates_of_wasi_are_told() {
+        let import = "wasi:clocks/monotonic-clock@0.3.0-rc-2025-09-16";
+        let (imports, hints) = of(&[import]).unwrap();
+        assert_eq!(imports, [import]);
+        assert!(hints[0].contains("release candidate"), "{hints:?}");
     }
 
     #[test]

@@ -7,14 +7,14 @@ use crate::codec::{self, Args};
 use crate::component::{Function, Loaded};
 use crate::current::{self, Current, WrongAbi};
 use crate::engine::Engine;
-use crate::ledger::Account;
+use crate::handles;
 use crate::invoke::{Call, Invocation, finish, retire};
+use crate::ledger::Account;
 use crate::limit::LimitHit;
 use crate::outcome::{Failure, FailureKind, Outcome, Start, Usage};
 use crate::sandbox::{self, Ctx};
 use crate::watch::{End, watch};
 use bytes::Bytes;
-use lydian_value::Value;
 use std::sync::Arc;
 use std::time::Instant;
 use wasmtime::component::Instance;
@@ -159,9 +159,9 @@ impl Keeper {
         let (Some(mut current), Some(store)) = (self.current.take(), &mut self.store) else {
             return Err(over("drop"));
         };
-        if !current.has_handle(handle) {
+        if current.handle(handle).is_none() {
             self.current = Some(current);
-            return Err(unknown(handle));
+            return Err(handles::unknown(handle));
         }
         let started = Instant::now();
         let deadline = started + self.call.limits.timeout;
@@ -180,7 +180,7 @@ impl Keeper {
     }
 
     /// Refuses what cannot be lowered before the guest is entered: a call that fails half-way ends the session.
-    fn check(&self, args: &[u8]) -> Result<(), Failure> {
+    fn check(&mut self, args: &[u8]) -> Result<(), Failure> {
         let function = &self.call.invocation.function;
         if !Arc::ptr_eq(function.loaded(), &self.component)
             && function.component() != self.component.digest
@@ -211,19 +211,17 @@ impl Keeper {
             .ty()
             .decode_args(args, &bounds)
             .map_err(malformed)?;
-        let mut handles = Vec::new();
-        values
-            .iter()
-            .for_each(|value| collect_handles(value, &mut handles));
-        match handles.into_iter().find(|handle| {
-            !self
-                .current
-                .as_ref()
-                .is_some_and(|current| current.has_handle(*handle))
-        }) {
-            Some(handle) => Err(unknown(handle)),
-            None => Ok(()),
-        }
+        let (Some(store), Some(current)) = (&mut self.store, &self.current) else {
+            return Ok(());
+        };
+        // An export that is lost is told of by the call.
+        let Ok(func) = sandbox::export(&self.instance, store, function.export()) else {
+            return Ok(());
+        };
+        let actual = func.ty(&*store);
+        handles::check(function.ty(), &actual, &values, |handle| {
+            current.handle(handle)
+        })
     }
 
     fn usage(&self, bytes_in: usize) -> Usage {
@@ -274,27 +272,4 @@ async fn call_in(
     current::begin(export.plan.clone(), export.is_async());
     let result = codec::call(store, func, export.flats(), args).await;
     finish(store, function, result).await
-}
-
-fn unknown(handle: u32) -> Failure {
-    Failure::new(FailureKind::Arguments, format!("handle {handle} is not open in this session"))
-        .hint("handles come from results of the same session, and are gone once they are dropped or given away")
-}
-
-fn collect_handles(value: &Value, handles: &mut Vec<u32>) {
-    match value {
-        Value::Handle(handle) => handles.push(*handle),
-        Value::List(items) | Value::Record(items) | Value::Tuple(items) => {
-            items.iter().for_each(|item| collect_handles(item, handles));
-        }
-        Value::Map(entries) => entries.iter().for_each(|(key, value)| {
-            collect_handles(key, handles);
-            collect_handles(value, handles);
-        }),
-        Value::Variant(_, Some(payload)) | Value::Option(Some(payload)) => {
-            collect_handles(payload, handles)
-        }
-        Value::Result(Ok(Some(payload)) | Err(Some(payload))) => collect_handles(payload, handles),
-        _ => {}
-    }
 }

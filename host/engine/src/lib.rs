@@ -26,6 +26,7 @@ mod engine;
 mod error;
 mod files;
 mod grants;
+mod handles;
 mod host;
 mod imports;
 mod interface;

@@ -6,7 +6,7 @@
 use crate::error::excerpt;
 use crate::json::JsonReader;
 use crate::text::Parser;
-use crate::{Error, ErrorKind, FuncType, Limits, Param, Type, Value, wave};
+use crate::{Error, ErrorKind, FuncType, Limits, Param, Type, Value, names, wave};
 
 impl FuncType {
     /// Arguments in order, each in WAVE or a bare word; options at the end may be missing.
@@ -31,7 +31,7 @@ impl FuncType {
         given.chain(absent).collect()
     }
 
-    /// Arguments by name, in any order, as after `--name`; `_` in a name counts as `-`.
+    /// Arguments by name, in any order, as after `--name`; a name may be spelled as in the source.
     ///
     /// # Errors
     /// As for [`Self::args_from_wave`]; a name that is not a parameter's brings the nearest that is.
@@ -70,11 +70,10 @@ impl FuncType {
     }
 
     fn parameter(&self, name: &str) -> Result<usize, Error> {
-        let wanted = name.replace('_', "-");
-        let found = self
-            .params
-            .iter()
-            .position(|param| param.name.replace('_', "-") == wanted);
+        let mut params = self.params.iter();
+        let exact = params.position(|param| param.name == name);
+        let mut params = self.params.iter();
+        let found = exact.or_else(|| params.position(|param| names::means(name, &param.name)));
         found.ok_or_else(|| {
             Error::unknown(
                 "parameter",
@@ -328,6 +327,10 @@ mod tests {
     #[test]
     fn named_arguments_are_found_or_explained() {
         let config = ("config", "{depth: 3, rate: 1}");
+        for spelt in ["max-depth", "max_depth", "maxDepth", "max_Depth"] {
+            let args = named(&[("name", "a"), config, (spelt, "7")]).unwrap();
+            assert_eq!(args[2], Value::Option(Some(Box::new(Value::U8(7)))));
+        }
         let args = named(&[("name", "a"), config, ("max_depth", "7")]).unwrap();
         assert_eq!(args[2], Value::Option(Some(Box::new(Value::U8(7)))));
         let error = named(&[("nmae", "a")]).unwrap_err();

@@ -131,8 +131,10 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_hint(mut self, hint: String) -> Self {
-        self.0.hints.push(hint);
+    /// Adds what helps whoever reads the error.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hints.push(hint.into());
         self
     }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wasmparser::{Parser, Payload};
+use wasmparser::{ComponentExternalKind, Parser, Payload};
 use wit_component::WitPrinter;
 use wit_parser::decoding::{DecodedWasm, decode};
 use wit_parser::{
@@ -38,6 +38,11 @@ pub enum InspectError {
     CoreModule,
     #[error("an encoded WIT package, not a component")]
     WitPackage,
+    /// Valid, and beyond what WIT can say.
+    #[error(
+        "the component exports {what} at its root, where WIT has functions and interfaces only"
+    )]
+    Export { what: String },
     #[error("malformed component: {reason}")]
     Malformed { reason: String },
     #[error("the functions' types have more than {MAX_TYPE_NODES} parts")]
@@ -55,6 +60,9 @@ impl InspectError {
                 "this is a description of an interface: give the component that implements it"
             }
             InspectError::NotWasm => "give a `.wasm` component",
+            InspectError::Export { .. } => {
+                "export it from an interface instead, beside the functions that use it"
+            }
             InspectError::Malformed { .. } => {
                 "build it again, or look at it with `wasm-tools validate`"
             }
@@ -75,6 +83,9 @@ pub fn inspect(component: &[u8]) -> Result<Interface, InspectError> {
         _ => return Err(InspectError::NotWasm),
     }
     bounded(component)?;
+    if let Some(what) = other_export(component) {
+        return Err(InspectError::Export { what });
+    }
     // The parser asserts what it believes of valid components; a hostile one that proves it wrong costs this call only.
     std::panic::catch_unwind(|| read_interface(component)).unwrap_or_else(|_| {
         Err(InspectError::Malformed {
@@ -103,6 +114,37 @@ pub fn wit_functions(path: &std::path::Path) -> Result<Vec<FuncType>, String> {
         functions.extend(found.map_err(|error| error.to_string())?);
     }
     Ok(functions)
+}
+
+/// An export of the component itself that is neither a function nor an instance. One that has nothing but components and
+/// types is a WIT package, which is told of otherwise.
+fn other_export(component: &[u8]) -> Option<String> {
+    let mut depth = 0usize;
+    let (mut other, mut is_package) = (None, true);
+    for payload in Parser::new(0).parse_all(component).map_while(Result::ok) {
+        match payload {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentExportSection(section) if depth == 1 => {
+                for export in section.into_iter().map_while(Result::ok) {
+                    let kind = match export.kind {
+                        ComponentExternalKind::Type => "the type",
+                        ComponentExternalKind::Module => "the core module",
+                        ComponentExternalKind::Component => "the component",
+                        ComponentExternalKind::Value => "the value",
+                        _ => {
+                            is_package = false;
+                            continue;
+                        }
+                    };
+                    other.get_or_insert_with(|| format!("{kind} `{}`", export.name.name));
+                }
+            }
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => is_package = false,
+            _ => {}
+        }
+    }
+    other.filter(|_| !is_package)
 }
 
 /// Types nested deeper than the parser's own limit end the process before it checks that limit. Whatever else is wrong here
@@ -162,7 +204,24 @@ fn print_wit(resolve: &Resolve, world: WorldId) -> Result<String, String> {
     printer
         .print(resolve, main, &own)
         .map_err(|error| format!("{error:#}"))?;
-    Ok(printer.output.to_string())
+    Ok(without_foreign(&printer.output.to_string()))
+}
+
+/// An import of a package that is not printed is a comment, or the text would be no WIT by itself.
+fn without_foreign(wit: &str) -> String {
+    let is_foreign = |line: &str| {
+        let import = line.trim_start().strip_prefix("import ");
+        let namespace = import.and_then(|import| Some(import.split_once(':')?.0));
+        namespace.is_some_and(|namespace| FOREIGN_NAMESPACES.contains(&namespace))
+    };
+    let lines = wit.lines().map(|line| match is_foreign(line) {
+        true => {
+            let indent = line.len() - line.trim_start().len();
+            format!("{}// {}\n", &line[..indent], line.trim_start())
+        }
+        false => format!("{line}\n"),
+    });
+    lines.collect()
 }
 
 /// Turns the parser's functions into ours, each type once.

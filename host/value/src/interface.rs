@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::FuncType;
 use crate::error::{excerpt, nearest};
+use crate::{FuncType, names};
 
 /// What a component offers and needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl Interface {
     ///
     /// The full name always works; a part works while it is unambiguous: without the version
     /// (`acme:img/resize#thumbnail` for `acme:img/resize@1.0.0#thumbnail`), or without the interface (`thumbnail`).
-    /// A name may be spelled as in the source, `train_all` for `train-all`: WIT has no underscores.
+    /// A name may be spelled as in the source, `train_all` or `trainAll` for `train-all` ([`names::kebab`]).
     ///
     /// # Errors
     /// [`NoFunction`] lists what there is to choose from.
@@ -47,16 +47,45 @@ impl Interface {
             .collect();
         match matching[..] {
             [one] => Ok(one),
-            [] if name.contains('_') => {
-                let found = self.function(&name.replace('_', "-"));
-                found.map_err(|error| NoFunction {
-                    name: name.to_owned(),
-                    ..error
-                })
+            [] => {
+                let asked = in_wit(name);
+                let meant = self.functions.iter().filter(|function| {
+                    let name = in_wit(&function.name);
+                    let unversioned = unversioned(&name);
+                    let local = name.split_once('#').map(|(_, local)| local);
+                    name == asked || unversioned == asked || local == Some(&*asked)
+                });
+                match meant.collect::<Vec<_>>()[..] {
+                    [one] => Ok(one),
+                    [] => Err(NoFunction::among(name, self.functions.iter(), false)),
+                    ref several => Err(NoFunction::among(name, several.iter().copied(), true)),
+                }
             }
-            [] => Err(NoFunction::among(name, self.functions.iter(), false)),
             _ => Err(NoFunction::among(name, matching.into_iter(), true)),
         }
+    }
+}
+
+/// A function's name as WIT has it, whatever source it was taken from; the version of an interface stays.
+fn in_wit(name: &str) -> String {
+    let local = |name: &str| {
+        let parts: Vec<String> = name.split('.').map(names::kebab).collect();
+        parts.join(".")
+    };
+    // `r#match` is no interface with a function.
+    match name.split_once('#').filter(|(path, _)| *path != "r") {
+        Some((path, function)) => format!("{}#{}", path.replace('_', "-"), local(function)),
+        None => local(name),
+    }
+}
+
+fn unversioned(name: &str) -> String {
+    match name.split_once('#') {
+        Some((path, local)) => {
+            let path = path.split_once('@').map_or(path, |(path, _)| path);
+            format!("{path}#{local}")
+        }
+        None => name.to_owned(),
     }
 }
 
@@ -159,13 +188,37 @@ mod tests {
     /// Who wrote `fn train_all` asks for `train_all`.
     #[test]
     fn a_function_answers_to_its_name_in_the_source() {
-        let interface = interface(&["train-all", "acme:img/resize#make-small"]);
+        let interface = interface(&[
+            "train-all",
+            "acme:img/resize@1.0.0#make-small",
+            "to-base64",
+            "sha256",
+            "parse-xml",
+            "match",
+            "counter.get-value",
+        ]);
         let name = |asked: &str| {
             let found = interface.function(asked);
             found.map(|function| function.name.as_str())
         };
         assert_eq!(name("train_all"), Ok("train-all"));
-        assert_eq!(name("make_small"), Ok("acme:img/resize#make-small"));
+        for asked in [
+            "make_small",
+            "acme:img/resize#make_small",
+            "acme:img/resize@1.0.0#makeSmall",
+        ] {
+            assert_eq!(name(asked), Ok("acme:img/resize@1.0.0#make-small"));
+        }
+        for (asked, wit) in [
+            ("trainAll", "train-all"),
+            ("to_base64", "to-base64"),
+            ("sha_256", "sha256"),
+            ("parse_XML", "parse-xml"),
+            ("r#match", "match"),
+            ("Counter.get_value", "counter.get-value"),
+        ] {
+            assert_eq!(name(asked), Ok(wit));
+        }
         let error = name("train_al").unwrap_err();
         assert_eq!(error.to_string(), "no function `train_al`");
         assert_eq!(error.hints()[0], "did you mean `train-all`?");

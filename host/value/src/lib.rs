@@ -57,6 +57,7 @@ pub use func::{ExportPath, FuncType, Param};
 pub use inspect::{InspectError, inspect, wit_functions};
 pub use interface::{Interface, NoFunction};
 pub use limits::Limits;
+pub use lydian_spelling::{names, units};
 pub use matching::Args;
 #[cfg(feature = "inspect")]
 pub use nesting::{TypeNesting, type_nesting};

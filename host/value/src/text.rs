@@ -9,7 +9,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 
 use crate::error::excerpt;
-use crate::{Error, ErrorKind, Limits, Type, Value};
+use crate::{Error, ErrorKind, Limits, Type, Value, names};
 
 /// A position in a text, and how much may still be built from it.
 pub(crate) struct Source<'a> {
@@ -316,7 +316,13 @@ impl<'t> Fields<'t> {
             .get(self.next)
             .is_some_and(|field| field.name == name)
             .then_some(self.next);
-        let found = in_order.or_else(|| fields.iter().position(|field| field.name == name));
+        let found = in_order
+            .or_else(|| fields.iter().position(|field| field.name == name))
+            .or_else(|| {
+                fields
+                    .iter()
+                    .position(|field| names::means(name, &field.name))
+            });
         let Some(index) = found else {
             return Err(Error::unknown(
                 "field",
@@ -356,7 +362,12 @@ pub(crate) fn case_of<'t>(
     name: &str,
     names: impl Iterator<Item = &'t str> + Clone,
 ) -> Result<u32, Error> {
-    let found = names.clone().position(|case| case == name);
+    let exact = names.clone().position(|case| case == name);
+    let found = exact.or_else(|| {
+        names
+            .clone()
+            .position(|case| crate::names::means(name, case))
+    });
     found
         .map(|index| index as u32)
         .ok_or_else(|| Error::unknown(what, name, names))

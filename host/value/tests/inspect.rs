@@ -209,6 +209,25 @@ fn what_is_not_a_component_is_named() {
     );
 }
 
+/// It is a valid component, so "malformed" would send its reader the wrong way.
+#[test]
+fn a_type_at_the_root_is_named() {
+    let wat = r#"(component
+        (core module $m (func (export "f")))
+        (core instance $i (instantiate $m))
+        (type $id u32)
+        (export $id' "id" (type $id))
+        (func (export "f") (canon lift (core func $i "f"))))"#;
+    let error = inspect(&wat::parse_str(wat).unwrap()).unwrap_err();
+    assert_eq!(
+        error,
+        InspectError::Export {
+            what: "the type `id`".to_owned()
+        }
+    );
+    assert!(error.hints()[0].contains("interface"), "{error}");
+}
+
 /// Uploads are cut short, and bits flip: an answer or an error, never a panic, which would read as a contradiction.
 #[test]
 fn a_damaged_component_is_read_or_refused() {

@@ -35,6 +35,14 @@ wit_bindgen::generate!({
             export broken-promise: async func() -> future<u64>;
             /// A stream that never ends and never waits.
             export endless: async func() -> stream<u8>;
+            /// A stream whose items carry nothing.
+            export ticks: async func(n: u32) -> stream;
+            /// A future that is done, and no more.
+            export done: async func() -> tuple<u32, future>;
+            /// A result that comes later.
+            export verdict: async func(good: bool) -> future<result<u32, string>>;
+            /// A stream, unless there is none.
+            export perhaps: async func(n: u32) -> result<stream<u32>, string>;
             /// The sum of a stream from the caller.
             export sum: async func(numbers: stream<u32>) -> u64;
         }
@@ -173,6 +181,42 @@ impl Guest for Streams {
 
     async fn endless() -> StreamReader<u8> {
         chunks(None, 64 * 1024)
+    }
+
+    async fn ticks(n: u32) -> StreamReader<()> {
+        let (mut writer, reader) = wit_stream::new();
+        wit_bindgen::spawn_local(async move {
+            for _ in 0..n {
+                if writer.write_one(()).await.is_some() {
+                    return;
+                }
+            }
+        });
+        reader
+    }
+
+    async fn done() -> (u32, FutureReader<()>) {
+        let (writer, reader) = wit_future::new(|| ());
+        wit_bindgen::spawn_local(async move {
+            let _ = writer.write(()).await;
+        });
+        (42, reader)
+    }
+
+    async fn verdict(good: bool) -> FutureReader<Result<u32, String>> {
+        let (writer, reader) = wit_future::new(|| Err("never".to_owned()));
+        wit_bindgen::spawn_local(async move {
+            let verdict = if good { Ok(7) } else { Err("no".to_owned()) };
+            let _ = writer.write(verdict).await;
+        });
+        reader
+    }
+
+    async fn perhaps(n: u32) -> Result<StreamReader<u32>, String> {
+        match n {
+            0 => Err("none".to_owned()),
+            n => Ok(numbers(n, false)),
+        }
     }
 
     async fn sum(mut numbers: StreamReader<u32>) -> u64 {

@@ -92,4 +92,16 @@ mod app_of_its_own {
     }
 }
 
+#[lydian::app]
+mod digits_and_acronyms {
+    #[lydian::function]
+    pub fn sha_256() {}
+
+    #[lydian::function]
+    pub fn sha256() {}
+
+    #[lydian::function]
+    pub fn parse(doc_ID: u8, doc_id: u8) {}
+}
+
 fn main() {}

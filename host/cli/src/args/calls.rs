@@ -29,7 +29,7 @@ pub(crate) struct ListArgs {
     #[arg(long, value_enum)]
     pub(crate) state: Option<State>,
     /// At most this many
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = units::parse_count, allow_hyphen_values = true)]
     pub(crate) limit: u32,
 }
 

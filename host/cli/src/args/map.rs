@@ -9,16 +9,17 @@ Examples:
   seq 1000 | lydian map square.wasm::square --inputs -
   lydian map app::train --inputs configs.jsonl --json > scores.jsonl
 
-A line holds the arguments of one call: a JSON array of them or a JSON object by parameter name,
-or a WAVE tuple `(1, \"a\")`; for a function of one parameter also its value alone. Results are
-lines on stdout, in the order of the inputs, in WAVE (--json: JSON).")]
+What a line holds is decided once, by the function's parameters. With one parameter each line is its
+value alone: `4`, `[1, 2]`, `{\"depth\": 3}`, text without quotes. With several each line holds all of
+them: a JSON array `[1, \"a\"]`, a JSON object by parameter name, or a WAVE tuple `(1, \"a\")`.
+Results are lines on stdout, in the order of the inputs, in WAVE (--json: JSON).")]
 pub(crate) struct Args {
     /// `file.wasm[::function]`, `crate-dir[::function]` or `app[@version][::function]`
     pub(crate) target: String,
     /// File with one input per line; `-` for stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) inputs: String,
-    /// Lines are WAVE [default: JSON when a line is valid JSON for the parameters, else WAVE]
+    /// Lines are WAVE [default: JSON or WAVE]
     #[arg(long)]
     pub(crate) wave: bool,
     /// Results as they complete, each line as `index<TAB>result` (--json: an object)

@@ -138,7 +138,7 @@ fn parse_limit_max(text: &str) -> Result<LimitArgs, String> {
 }
 
 /// `127.0.0.1:7070`, or a port alone, on loopback.
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
         return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
     }

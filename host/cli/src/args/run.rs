@@ -15,7 +15,8 @@ Examples:
 A `#[lydian::local_entrypoint]` runs on this machine, its calls on the node: `lydian run ./crate-dir::main`.
 
 The result goes to stdout in WAVE (--json: JSON), what the function writes to stderr.
-`lydian run TARGET --help` shows the function's parameters. What follows `--` is the function's alone."
+`lydian run TARGET --help` shows the function's parameters. What follows `--` are values of the function,
+by position, whatever they look like: `lydian run app::echo -- --verbose`."
 )]
 pub(crate) struct Args {
     /// `file.wasm[::function]`, `crate-dir[::function]` or `app[@version][::function]`; of a crate's folder here and an

@@ -15,7 +15,7 @@ pub(crate) struct Args {
     #[arg(value_name = "PATH")]
     pub(crate) path: String,
     /// Where a node in this process listens, when no other is found
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070", value_parser = super::node::parse_listen)]
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,

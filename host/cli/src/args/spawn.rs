@@ -9,7 +9,8 @@ use super::limits::LimitArgs;
     after_help = "\
 The id goes to stdout. `lydian calls get ID` waits for the result, which is kept for 7 days.
 Without a node this process runs the call itself and ends with it; left early, the call stays
-recorded and `lydian up` on the same data directory runs it again."
+recorded and `lydian up` on the same data directory runs it again.
+What follows `--` are values of the function, by position, whatever they look like."
 )]
 pub(crate) struct Args {
     /// `file.wasm[::function]`, `crate-dir[::function]` or `app[@version][::function]`

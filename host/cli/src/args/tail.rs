@@ -3,7 +3,8 @@
 //! `lydian run fib.wasm::fib 30 --timeout 5s --n 4` mixes both, and the function's parameters are known
 //! only once its component was read. The rule, applied before clap sees anything:
 //!
-//! - before the TARGET every option is ours, after `--` everything is the function's;
+//! - before the TARGET every option is ours; after `--` everything is the function's, and values only: a
+//!   text that looks like a name is a text there ([`Tail::literal`]);
 //! - between, an option we know is ours and anything else the function's. A function with a parameter of
 //!   the same name makes that ambiguous, which is refused later with the way out ([`Tail::taken`]).
 
@@ -21,6 +22,8 @@ pub(crate) struct Tail {
     pub(crate) taken: Vec<String>,
     /// `--help` stood behind the TARGET: the function's help is wanted, not ours.
     pub(crate) wants_help: bool,
+    /// How many of the arguments, at their end, stood behind `--`: they are values, whatever they look like.
+    pub(crate) literal: usize,
     /// Names of all options the command has, for whoever mistypes one: behind the TARGET it looks like the function's.
     pub(crate) options: Vec<String>,
 }
@@ -32,9 +35,17 @@ pub(super) fn sort(command: &Command, argv: Vec<OsString>) -> (Vec<OsString>, Ta
     let found = skip_options(command, &argv, 1).and_then(|at| {
         let name = argv[at].to_str().filter(|name| WITH_TAIL.contains(name))?;
         let subcommand = command.find_subcommand(name)?;
-        Some((subcommand, skip_options(subcommand, &argv, at + 1)?))
+        let end = at + 1 + before_dashes(&argv[at + 1..]);
+        match skip_options(subcommand, &argv[..end], at + 1) {
+            Some(target) => Some((subcommand, target, false)),
+            // `--` stands before the TARGET: all that follows it is the function's.
+            None if end + 1 < argv.len() && only_options(subcommand, &argv[at + 1..end]) => {
+                Some((subcommand, end + 1, true))
+            }
+            None => None,
+        }
     });
-    let Some((subcommand, target)) = found else {
+    let Some((subcommand, target, all_literal)) = found else {
         return (argv, Tail::default());
     };
     let mut tail = Tail {
@@ -44,9 +55,14 @@ pub(super) fn sort(command: &Command, argv: Vec<OsString>) -> (Vec<OsString>, Ta
     let mut ours = Vec::new();
     let mut functions = Vec::new();
     let mut tokens = argv[target + 1..].iter();
+    if all_literal {
+        tail.literal = tokens.len();
+        functions.extend(tokens.by_ref().cloned());
+    }
     while let Some(token) = tokens.next() {
         match token.to_str() {
             Some("--") => {
+                tail.literal = tokens.len();
                 functions.extend(tokens.by_ref().cloned());
             }
             Some("--help" | "-h") => tail.wants_help = true,
@@ -62,7 +78,7 @@ pub(super) fn sort(command: &Command, argv: Vec<OsString>) -> (Vec<OsString>, Ta
             },
         }
     }
-    let mut sorted = argv[..target].to_vec();
+    let mut sorted = argv[..target - usize::from(all_literal)].to_vec();
     sorted.extend(ours);
     // `--` before the TARGET as well: nothing behind it is taken for an option again.
     sorted.push("--".into());
@@ -85,6 +101,29 @@ fn skip_options(command: &Command, argv: &[OsString], start: usize) -> Option<us
         }
     }
     None
+}
+
+/// How many tokens come before the first `--`; all when there is none.
+fn before_dashes(tokens: &[OsString]) -> usize {
+    let found = tokens.iter().position(|token| token == "--");
+    found.unwrap_or(tokens.len())
+}
+
+/// Whether the tokens are options of `command` and their values, and nothing else.
+fn only_options(command: &Command, tokens: &[OsString]) -> bool {
+    let mut tokens = tokens.iter();
+    while let Some(token) = tokens.next() {
+        match token.to_str().and_then(|text| known(command, text)) {
+            Some((_, true)) => {
+                if tokens.next().is_none() {
+                    return false;
+                }
+            }
+            Some((_, false)) => {}
+            None => return false,
+        }
+    }
+    true
 }
 
 /// The long name of the option `token` spells in `command`, and whether its value is the next token.
@@ -190,6 +229,32 @@ mod tests {
             "lydian run -- t::f 1 --timeout 5 --help",
             &[],
         );
+        assert_eq!(
+            sorted("lydian run t::f 1 -- --timeout 5 --help").1.literal,
+            3
+        );
+        for line in [
+            "lydian run -q -- t::f --s --",
+            "lydian run -q t::f -- --s --",
+        ] {
+            let (argv, tail) = sorted(line);
+            assert_eq!(argv, "lydian run -q -- t::f --s --");
+            assert_eq!(tail.literal, 2);
+        }
+    }
+
+    /// What clap then makes of it: nothing behind the TARGET is lost, another `--` neither.
+    #[test]
+    fn what_is_the_functions_arrives_whole() {
+        let line = [
+            "lydian", "spawn", "t::f", "--x", "1", "--", "--", "-q", "---",
+        ];
+        let parsed = crate::args::parse(line.map(OsString::from).to_vec()).unwrap();
+        let crate::args::Command::Spawn(spawn) = parsed.cli.command else {
+            panic!("not a spawn");
+        };
+        assert_eq!(spawn.args, ["--x", "1", "--", "-q", "---"]);
+        assert_eq!(parsed.tail.literal, 3);
     }
 
     #[test]

@@ -33,17 +33,22 @@ async fn node(ctx: &Ctx) -> Result<Client, CliError> {
 }
 
 async fn list(ctx: &Ctx, args: ListArgs) -> Result<Exit, CliError> {
-    let mut filter = CallFilter::default().limit(args.limit);
+    // One more than is shown tells whether there are more.
+    let mut filter = CallFilter::default().limit(args.limit.saturating_add(1));
     if let Some(app) = args.app {
         filter = filter.app(app);
     }
     if let Some(state) = args.state {
         filter = filter.state(call_state(state));
     }
-    let calls = node(ctx).await?.calls(filter).await?;
+    let mut calls = node(ctx).await?.calls(filter).await?;
+    let shown = args.limit as usize;
+    let is_cut = calls.len() > shown;
+    calls.truncate(shown);
     if ctx.output.json {
         ctx.output
             .print_json(&calls.iter().map(info_json).collect())?;
+        tell_cut(ctx, is_cut, args.limit);
         return Ok(Exit::Ok);
     }
     if calls.is_empty() {
@@ -62,7 +67,19 @@ async fn list(ctx: &Ctx, args: ListArgs) -> Result<Exit, CliError> {
         ]);
     }
     ctx.output.print(&table.render(ctx.output.out))?;
+    tell_cut(ctx, is_cut, args.limit);
     Ok(Exit::Ok)
+}
+
+/// A list that ends early looks like all there is.
+fn tell_cut(ctx: &Ctx, is_cut: bool, limit: u32) {
+    if is_cut {
+        let more = limit.saturating_mul(10);
+        let newest = units::plural(u64::from(limit), "call");
+        ctx.output.note(&format!(
+            "the newest {newest}; there are more: `--limit {more}` shows them"
+        ));
+    }
 }
 
 fn call_state(state: State) -> CallState {

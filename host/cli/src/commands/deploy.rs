@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::manifest;
 use crate::output::error::CliError;
 use crate::output::tree::Tree;
+use crate::target;
 use crate::units;
 
 /// How the history names this program.
@@ -29,6 +30,7 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         Some(name) => name.clone(),
         None => source.default_name(&ready)?,
     };
+    can_be_named(&name)?;
     let size = ready.bytes.len() as u64;
     let client = connect::connect(ctx, Place::Catalog, Work::One).await?;
     progress.step(format!("deploying {name} ({})", units::bytes(size)));
@@ -65,6 +67,17 @@ pub(super) async fn run(ctx: &Ctx, args: Args) -> Result<Exit, CliError> {
         next_steps(ctx, &name, &deployed);
     }
     Ok(Exit::Ok)
+}
+
+/// Refuses a name by which no command could find the app again.
+fn can_be_named(name: &str) -> Result<(), CliError> {
+    if target::names_app(name) {
+        return Ok(());
+    }
+    let message =
+        format!("`{name}` cannot be an app's name: commands would read it as something else");
+    Err(CliError::usage("invalid-name", message)
+        .hint("give another with `--name`, such as `my-app`: a target with `/`, `@` or `::`, a leading `.` or the end `.wasm` is a path or a version"))
 }
 
 /// The commit `dir` is at, with `*` when files differ from it. None outside a repository or without git.

@@ -116,7 +116,10 @@ pub(super) async fn app_function(
     client.function_at(app, version, function).await.map_err(|error| {
         let unknown = error.code() == "app-not-found";
         let error = CliError::from(error);
-        // A bare word may have been meant as a directory.
+        // A bare word may have been meant as what lies here.
+        if unknown && Path::new(app).is_file() {
+            return error.hint(format!("name the file `{app}` as `./{app}`"));
+        }
         if unknown && error.hints.is_empty() {
             return error
                 .hint(format!("deploy it with `lydian deploy PATH --name {app}`, or name a file as `./{app}.wasm`"))

@@ -12,6 +12,8 @@ use tokio::process::{Child, Command};
 
 use super::opened::Opened;
 use super::source::{Ready, Source};
+use lydian_value::names;
+
 use super::{Ctx, connect, limits, ship};
 use crate::args::run::Args;
 use crate::build;
@@ -36,7 +38,9 @@ pub(super) fn chosen(
 ) -> Result<Option<Entrypoint>, CliError> {
     let mut found = ready.entrypoints();
     if let Some(name) = function {
-        found.retain(|entry| entry.name == name || entry.program == name);
+        let is_meant =
+            |entry: &Entrypoint| names::means(name, &entry.name) || entry.program == name;
+        found.retain(is_meant);
     } else if found.len() > 1 {
         // Then a function is meant, or the list of candidates.
         return Ok(None);
@@ -82,8 +86,14 @@ pub(super) async fn run(
     }
     progress.finish();
     let mut command = Command::new(&executable);
+    let (given, literal) = args
+        .args
+        .split_at(args.args.len().saturating_sub(ctx.tail.literal));
+    command.args(given);
+    if !literal.is_empty() {
+        command.arg("--").args(literal);
+    }
     command
-        .args(&args.args)
         .env(crate::env::URL.name, url)
         .env(crate::env::ENVIRONMENT.name, environment)
         .env(APP, app);

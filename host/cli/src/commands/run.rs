@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::output::error::CliError;
 use crate::output::guest::Decoder;
 use crate::output::progress::{Progress, Source as Writer};
-use crate::output::result::{self, Spelling};
+use crate::output::result::{self, Part, Spelling};
 use crate::output::signature;
 use crate::units;
 
@@ -110,7 +110,9 @@ pub(super) struct Running<'a> {
     function: &'a Function,
     spelling: Spelling,
     /// Open streams of the result.
-    streams: HashMap<u32, Type>,
+    streams: HashMap<u32, Part>,
+    /// A future of the result came to an `err`.
+    err: bool,
     /// Bytes of a `stream<u8>` shown on a terminal.
     text: Decoder,
     usage: Option<Usage>,
@@ -133,6 +135,7 @@ impl<'a> Running<'a> {
             function,
             spelling,
             streams: HashMap::new(),
+            err: false,
             text: Decoder::default(),
             usage: None,
             shows_result: true,
@@ -153,7 +156,7 @@ impl<'a> Running<'a> {
                 _ => {}
             }
         }
-        Ok(exit)
+        Ok(if self.err { Exit::Failed } else { exit })
     }
 
     fn narrate(&self, start: Start) {
@@ -175,11 +178,20 @@ impl<'a> Running<'a> {
         let ty = self.function.ty();
         self.streams = result::streams(ty.result.as_ref(), &bytes)?;
         self.result = Some(bytes.clone());
-        if self.shows_result
-            && result::whole_stream(&ty).is_none()
-            && let Some(text) = self.spelling.result(ty.result.as_ref(), &bytes)?
-        {
-            self.progress.print(&format!("{text}\n"))?;
+        if self.shows_result && result::whole_stream(&ty).is_none() {
+            let named = match &ty.result {
+                Some(ty) if !self.streams.is_empty() && self.spelling == Spelling::Wave => {
+                    result::with_names(ty, &result::decoded(ty, &bytes)?)
+                }
+                _ => None,
+            };
+            let text = match named {
+                Some(text) => Some(text),
+                None => self.spelling.result(ty.result.as_ref(), &bytes)?,
+            };
+            if let Some(text) = text {
+                self.progress.print(&format!("{text}\n"))?;
+            }
         }
         Ok(if result::is_err(ty.result.as_ref(), &bytes) {
             Exit::Failed
@@ -190,26 +202,44 @@ impl<'a> Running<'a> {
 
     /// Items one per line as they come; the bytes of a `stream<u8>` as they are.
     fn items(&mut self, items: &Items) -> Result<(), CliError> {
-        if let Some(item) = self.streams.get(&items.stream)
+        if let Some(part) = self.streams.get(&items.stream).cloned()
             && !items.items.is_empty()
         {
-            let whole = result::whole_stream(&self.function.ty()).is_some();
-            if whole && *item == Type::U8 && self.spelling == Spelling::Wave {
-                self.raw(&result::bytes(&items.items)?)?;
-            } else {
-                let lines = self.spelling.items(item, &items.items)?;
-                self.progress.print(&if whole {
-                    lines
-                } else {
-                    labelled(&lines, items.stream, self.spelling)
-                })?;
-            }
+            self.err |= part.is_err(&items.items);
+            self.show_items(&part, items)?;
         }
         match &items.failure {
             None => Ok(()),
             Some(failure) => {
                 self.progress.finish();
                 Err(CliError::failure(failure))
+            }
+        }
+    }
+
+    fn show_items(&mut self, part: &Part, items: &Items) -> Result<(), CliError> {
+        let whole = result::whole_stream(&self.function.ty()).is_some();
+        let show = |lines: String| {
+            self.progress.print(&match whole {
+                true => lines,
+                false => labelled(&lines, part, items.stream, self.spelling),
+            })
+        };
+        match &part.item {
+            Some(Type::U8) if whole && !part.is_future && self.spelling == Spelling::Wave => {
+                self.raw(&result::bytes(&items.items)?)
+            }
+            Some(item) => show(self.spelling.items(item, &items.items)?),
+            None => {
+                // However many there are, they take a guest no memory.
+                const AT_ONCE: u64 = 1 << 14;
+                let mut left = result::units(&items.items);
+                while left > 0 {
+                    let now = left.min(AT_ONCE);
+                    show(self.spelling.unit().repeat(now as usize))?;
+                    left -= now;
+                }
+                Ok(())
             }
         }
     }
@@ -224,9 +254,9 @@ impl<'a> Running<'a> {
 }
 
 /// Lines of a stream that is one of several parts of a result say which.
-fn labelled(lines: &str, stream: u32, spelling: Spelling) -> String {
+fn labelled(lines: &str, part: &Part, stream: u32, spelling: Spelling) -> String {
     let label = |line: &str| match spelling {
-        Spelling::Wave => format!("stream {stream}: {line}\n"),
+        Spelling::Wave => format!("{}: {line}\n", part.label(stream)),
         Spelling::Json => format!("{{\"stream\":{stream},\"item\":{line}}}\n"),
     };
     lines.lines().map(label).collect()
@@ -269,12 +299,20 @@ mod tests {
 
     #[test]
     fn parts_of_a_result_are_labelled() {
+        let part = |is_future| Part {
+            item: Some(Type::U8),
+            is_future,
+        };
         assert_eq!(
-            labelled("1\n2\n", 3, Spelling::Wave),
+            labelled("1\n2\n", &part(false), 3, Spelling::Wave),
             "stream 3: 1\nstream 3: 2\n"
         );
         assert_eq!(
-            labelled("1\n", 3, Spelling::Json),
+            labelled("()\n", &part(true), 3, Spelling::Wave),
+            "future 3: ()\n"
+        );
+        assert_eq!(
+            labelled("1\n", &part(true), 3, Spelling::Json),
             "{\"stream\":3,\"item\":1}\n"
         );
     }

@@ -7,10 +7,12 @@
 //! Builds run on a thread of their own: the app's heartbeat must not wait for them. Nothing is swapped that
 //! did not build or that the node refuses; the app then goes on with what it has.
 
-use std::path::Path;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hasher as _};
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lydian_client::{Client, Digest, EphemeralApp, Error, Swapped, Tail};
 use serde_json::{Value as Json, json};
@@ -19,7 +21,7 @@ use super::opened::{Kind, Opened};
 use super::source::{Ready, Source};
 use super::{Ctx, connect, limits, load, logs, ship};
 use crate::args::serve::Args;
-use crate::build::{Built, Narration};
+use crate::build::{self, Built, Narration};
 use crate::exit::Exit;
 use crate::manifest;
 use crate::output::error::CliError;
@@ -53,7 +55,26 @@ struct Serving<'a> {
     changes: Changes,
     /// What runs.
     now: Option<(Digest, Json)>,
+    builds: Builds,
 }
+
+/// What the last build was made of, so that what it wrote itself is not taken for a save.
+#[derive(Default)]
+struct Builds {
+    /// When the last one began and ended.
+    last: Option<(Instant, Instant)>,
+    /// The files that matter, as they were when it began; none for one that was not there.
+    before: HashMap<PathBuf, Option<u64>>,
+    /// What was written anew during each of the last builds, and how many they were.
+    again: HashMap<PathBuf, u32>,
+    /// What every build writes anew into the sources, a build script that notes the time, say.
+    written: HashSet<PathBuf>,
+}
+
+/// So many builds in a row that write a file, each made for what the one before wrote, and it is the builds that write it.
+const BUILDS_IN_A_ROW: u32 = 3;
+/// Times of files are those of the kernel's last tick.
+const TICK: Duration = Duration::from_millis(20);
 
 /// One build.
 struct Round {
@@ -66,6 +87,9 @@ struct Round {
 impl<'a> Serving<'a> {
     fn start(ctx: &'a Ctx, source: Source, settings: Json) -> Result<Self, CliError> {
         let (watch, changes) = Watch::start().map_err(not_watching)?;
+        if let Some(dir) = source.crate_dir() {
+            build::outputs(dir).iter().for_each(|dir| watch.ignore(dir));
+        }
         watch_source(&watch, &source)?;
         Ok(Self {
             ctx,
@@ -75,6 +99,7 @@ impl<'a> Serving<'a> {
             watch,
             changes,
             now: None,
+            builds: Builds::default(),
         })
     }
 
@@ -111,7 +136,7 @@ impl<'a> Serving<'a> {
             error.show(&self.ctx.output);
             self.ctx.output.note("waiting for a save");
             tokio::select! {
-                change = self.changes.recv() => {
+                change = self.saved() => {
                     if change.is_none() {
                         return Ok(None);
                     }
@@ -174,7 +199,7 @@ impl<'a> Serving<'a> {
         let mut listening = true;
         loop {
             let change = tokio::select! {
-                change = self.changes.recv() => change,
+                change = self.saved() => change,
                 ended = &mut written, if listening => {
                     listening = false;
                     match ended? {
@@ -190,9 +215,21 @@ impl<'a> Serving<'a> {
                     "the files are not watched any more",
                 ));
             };
-            let ended = tokio::select! {
-                ended = self.swap(client, app, &change) => ended,
-                () = interrupt.pressed() => return Ok(Exit::Ok),
+            let ended = {
+                let mut swap = pin!(self.swap(client, app, &change));
+                loop {
+                    tokio::select! {
+                        ended = &mut swap => break ended,
+                        // What functions write meanwhile is shown meanwhile.
+                        ended = &mut written, if listening => {
+                            listening = false;
+                            if ended? == Exit::Interrupted {
+                                return Ok(Exit::Ok);
+                            }
+                        }
+                        () = interrupt.pressed() => return Ok(Exit::Ok),
+                    }
+                }
             };
             match ended {
                 Err(error) if error.code == "unreachable" => return Err(error),
@@ -286,10 +323,36 @@ impl<'a> Serving<'a> {
         ship::manifest(client, &self.source, ready, settings, &self.progress).await
     }
 
+    /// The next save, and what else was saved by then; none when nothing is watched any more. What the last build wrote
+    /// itself is none.
+    async fn saved(&mut self) -> Option<Change> {
+        loop {
+            let mut change = self.changes.recv().await?;
+            let mut in_build = self.builds.was_under_way(change.at);
+            let mut paths = std::mem::take(&mut change.paths);
+            while let Ok(more) = self.changes.try_recv() {
+                in_build &= self.builds.was_under_way(more.at);
+                paths.extend(more.paths);
+            }
+            paths.sort_unstable();
+            paths.dedup();
+            paths.retain(|path| !self.watch.ignores(path));
+            if in_build {
+                paths.retain(|path| self.builds.is_new(path));
+            } else {
+                self.builds.again.clear();
+            }
+            if !paths.is_empty() {
+                return Some(Change { paths, ..change });
+            }
+        }
+    }
+
     /// One build, on a thread that may wait for it.
-    async fn round(&self) -> Result<Round, CliError> {
+    async fn round(&mut self) -> Result<Round, CliError> {
         let source = self.source.clone();
         let progress = self.progress.clone();
+        self.builds.begins();
         let started = Instant::now();
         let work = move || {
             let built = source.build(Narration::Whole, &progress);
@@ -299,6 +362,13 @@ impl<'a> Serving<'a> {
         let (built, at) = tokio::task::spawn_blocking(work).await.map_err(|error| {
             CliError::failed("build-failed", format!("the build was lost: {error}"))
         })?;
+        if self.source.crate_dir().is_some() {
+            self.builds.last = Some((started, at));
+        }
+        if let Ok(ready) = &built {
+            self.builds
+                .made_of(watch::sources(&ready.file), started.elapsed());
+        }
         Ok(Round {
             built,
             rebuild: at.duration_since(started),
@@ -309,9 +379,11 @@ impl<'a> Serving<'a> {
     /// Watches what the build was made of outside the crate. What cannot be watched is only not noticed.
     fn watch_inputs(&self, ready: &Ready) {
         let own = self.source.dir().canonicalize().unwrap_or_default();
-        for dir in watch::sources(&ready.file) {
-            if !dir.starts_with(&own) {
-                let _ = self.watch.files(&dir, &[]);
+        let sources = watch::sources(&ready.file);
+        let dirs: BTreeSet<&Path> = sources.iter().filter_map(|file| file.parent()).collect();
+        for dir in dirs {
+            if !dir.starts_with(&own) && !self.watch.ignores(dir) {
+                let _ = self.watch.files(dir, &[]);
             }
         }
         // A crate is watched whole; of what lies beside a file, only the file was until now.
@@ -323,6 +395,62 @@ impl<'a> Serving<'a> {
             }
         }
     }
+}
+
+impl Builds {
+    fn was_under_way(&self, at: Instant) -> bool {
+        self.last
+            .is_some_and(|(began, ended)| began <= at && at <= ended)
+    }
+
+    /// Notes what a build will read.
+    fn begins(&mut self) {
+        for (path, content) in &mut self.before {
+            *content = content_of(path);
+        }
+    }
+
+    /// From now on these count as well. What was written since the build began, so long ago, may not be what it read.
+    fn made_of(&mut self, files: Vec<PathBuf>, took: Duration) {
+        let began = SystemTime::now().checked_sub(took + TICK);
+        let is_older = |file: &Path| {
+            let written = std::fs::metadata(file).and_then(|metadata| metadata.modified());
+            written.is_ok_and(|written| began.is_some_and(|began| written < began))
+        };
+        for file in files {
+            if !self.before.contains_key(&file) && is_older(&file) {
+                let content = content_of(&file);
+                self.before.insert(file, content);
+            }
+        }
+    }
+
+    /// Whether what was written to a file during the build is not what the build was made of.
+    fn is_new(&mut self, path: &Path) -> bool {
+        if self.written.contains(path) {
+            return false;
+        }
+        let now = content_of(path);
+        if self.before.insert(path.to_owned(), now) == Some(now) {
+            return false;
+        }
+        let times = self.again.entry(path.to_owned()).or_default();
+        *times += 1;
+        // It would be so for ever.
+        if *times >= BUILDS_IN_A_ROW {
+            self.written.insert(path.to_owned());
+            return false;
+        }
+        true
+    }
+}
+
+/// What tells one content of a file from another; none for what is not there, or is no file.
+fn content_of(path: &Path) -> Option<u64> {
+    let bytes = std::fs::read(path).ok()?;
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&bytes);
+    Some(hasher.finish())
 }
 
 /// Watches a crate, or a file and the manifest beside it.
@@ -347,4 +475,57 @@ fn not_watching(error: std::io::Error) -> CliError {
 
 fn refused(error: Error, ready: &Ready) -> CliError {
     load::named(error, ready.digest, &ready.file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn saved(dir: &Path, name: &str, text: &str) -> PathBuf {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn aged(path: &Path) {
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        let then = SystemTime::now() - Duration::from_secs(60);
+        file.set_modified(then).unwrap();
+    }
+
+    /// A save during a build is one; what the build wrote and read is none.
+    #[test]
+    fn what_a_build_was_made_of_is_no_save() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (lib, made) = (
+            saved(dir.path(), "lib.rs", "1"),
+            saved(dir.path(), "made.rs", "1"),
+        );
+        aged(&lib);
+        let mut builds = Builds::default();
+        builds.begins();
+        builds.made_of(vec![lib.clone(), made.clone()], Duration::from_secs(1));
+        assert!(!builds.is_new(&lib), "it is as it was");
+        assert!(builds.is_new(&made), "who wrote it is not known yet");
+        builds.begins();
+        saved(dir.path(), "made.rs", "1");
+        assert!(!builds.is_new(&made), "the build wrote it as it was");
+        saved(dir.path(), "lib.rs", "2");
+        assert!(builds.is_new(&lib), "that was a save");
+        std::fs::remove_file(&made).unwrap();
+        assert!(builds.is_new(&made));
+    }
+
+    #[test]
+    fn what_every_build_writes_anew_ends_in_no_loop() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut builds = Builds::default();
+        let path = saved(dir.path(), "made.rs", "0");
+        let turns = (1..6).map(|turn| {
+            builds.begins();
+            saved(dir.path(), "made.rs", &turn.to_string());
+            builds.is_new(&path)
+        });
+        assert_eq!(turns.collect::<Vec<_>>(), [true, true, false, false, false]);
+    }
 }

@@ -66,6 +66,27 @@ impl Spelling {
         }
         Ok(text)
     }
+
+    /// The line of an item that carries nothing.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Wave => "()\n",
+            Self::Json => "null\n",
+        }
+    }
+}
+
+/// How many items a chunk of a stream holds that carry nothing: their number is all that is sent.
+pub(crate) fn units(chunk: &[u8]) -> u64 {
+    let bytes = chunk.iter().take(5).enumerate();
+    let mut count = 0;
+    for (index, byte) in bytes {
+        count |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    count
 }
 
 fn broken(error: &Error) -> CliError {
@@ -78,6 +99,102 @@ fn broken(error: &Error) -> CliError {
 /// A result as a value.
 pub(crate) fn decoded(ty: &Type, bytes: &[u8]) -> Result<Value, CliError> {
     ty.decode(bytes, &PRINTED).map_err(|error| broken(&error))
+}
+
+/// A value in WAVE.
+pub(crate) fn printed(ty: &Type, value: &Value) -> Result<String, CliError> {
+    Spelling::Wave.item(ty, value)
+}
+
+/// A value in WAVE with names in the place of numbers that say nothing by themselves, `[counter 1, counter 2]`,
+/// `(42, stream 1)`; none when it holds none.
+pub(crate) fn with_names(ty: &Type, value: &Value) -> Option<String> {
+    // The writer knows the names of cases: a handle becomes one of them.
+    let mut names: Vec<String> = Vec::new();
+    let mut value = value.clone();
+    relabel(ty, &mut value, &mut names);
+    if names.is_empty() {
+        return None;
+    }
+    let ty = relabelled(ty, &names);
+    printed(&ty, &value).ok()
+}
+
+fn relabel(ty: &Type, value: &mut Value, names: &mut Vec<String>) {
+    match (ty, value) {
+        (Type::Own(name), value) => {
+            if let Value::Handle(handle) = value {
+                names.push(format!("{name} {handle}"));
+                *value = Value::Enum(names.len() as u32 - 1);
+            }
+        }
+        (Type::Stream(_) | Type::Future(_), value) => {
+            if let (Some(part), Value::Stream(number)) = (Part::of(ty), &*value) {
+                names.push(part.label(*number));
+                *value = Value::Enum(names.len() as u32 - 1);
+            }
+        }
+        (Type::List(item) | Type::FixedList(item, _), Value::List(values)) => {
+            values
+                .iter_mut()
+                .for_each(|value| relabel(item, value, names));
+        }
+        (Type::Map(_, item), Value::Map(entries)) => entries
+            .iter_mut()
+            .for_each(|(_, value)| relabel(item, value, names)),
+        (Type::Record(record), Value::Record(values)) => {
+            let fields = record.fields.iter().zip(values);
+            fields.for_each(|(field, value)| relabel(&field.ty, value, names));
+        }
+        (Type::Tuple(types), Value::Tuple(values)) => {
+            let items = types.iter().zip(values);
+            items.for_each(|(ty, value)| relabel(ty, value, names));
+        }
+        (Type::Variant(variant), Value::Variant(case, Some(payload))) => {
+            let case = variant.cases.get(*case as usize);
+            if let Some(ty) = case.and_then(|case| case.ty.as_ref()) {
+                relabel(ty, payload, names);
+            }
+        }
+        (Type::Option(ty), Value::Option(Some(payload))) => relabel(ty, payload, names),
+        (Type::Result(result), Value::Result(payload)) => {
+            match (payload, &result.ok, &result.err) {
+                (Ok(Some(payload)), Some(ty), _) | (Err(Some(payload)), _, Some(ty)) => {
+                    relabel(ty, payload, names);
+                }
+                _ => {}
+            }
+        }
+        _ => {}
+    }
+}
+
+fn relabelled(ty: &Type, names: &[String]) -> Type {
+    let part = |ty: &Type| relabelled(ty, names);
+    match ty {
+        Type::Own(_) | Type::Stream(_) | Type::Future(_) => {
+            Type::enumeration("named", names.iter().map(|name| &**name))
+        }
+        Type::List(item) => Type::list(part(item)),
+        Type::FixedList(item, len) => Type::fixed_list(part(item), *len),
+        Type::Map(key, item) => Type::map((**key).clone(), part(item)),
+        Type::Record(record) => {
+            let fields = record.fields.iter();
+            let fields = fields.map(|field| (&*field.name, part(&field.ty)));
+            Type::record(record.name.as_deref().unwrap_or_default(), fields)
+        }
+        Type::Tuple(types) => Type::tuple(types.iter().map(part)),
+        Type::Variant(variant) => {
+            let cases = variant.cases.iter();
+            let cases = cases.map(|case| (&*case.name, case.ty.as_ref().map(part)));
+            Type::variant(variant.name.as_deref().unwrap_or_default(), cases)
+        }
+        Type::Option(payload) => Type::option(part(payload)),
+        Type::Result(result) => {
+            Type::result(result.ok.as_ref().map(part), result.err.as_ref().map(part))
+        }
+        other => other.clone(),
+    }
 }
 
 /// A value that was spelt in WAVE, in JSON.
@@ -103,20 +220,57 @@ pub(crate) fn is_err(ty: Option<&Type>, bytes: &[u8]) -> bool {
     matches!(ty, Some(Type::Result(_))) && bytes.first() == Some(&1)
 }
 
-/// The type of the items when the whole result is a stream or future: its number means nothing to the user.
-pub(crate) fn whole_stream(function: &FuncType) -> Option<&Type> {
-    match &function.result {
-        Some(Type::Stream(Some(item)) | Type::Future(Some(item))) => Some(item),
-        _ => None,
+/// A stream or future in a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// What it carries; none for one that only ticks, or is done.
+    pub(crate) item: Option<Type>,
+    /// It has one value.
+    pub(crate) is_future: bool,
+}
+
+impl Part {
+    /// That a type is, if it is one.
+    fn of(ty: &Type) -> Option<Self> {
+        let (item, is_future) = match ty {
+            Type::Stream(item) => (item, false),
+            Type::Future(item) => (item, true),
+            _ => return None,
+        };
+        Some(Self {
+            item: item.as_deref().cloned(),
+            is_future,
+        })
+    }
+
+    /// What stands for it in a result.
+    pub(crate) fn label(&self, number: u32) -> String {
+        let kind = if self.is_future { "future" } else { "stream" };
+        format!("{kind} {number}")
+    }
+
+    /// Whether a chunk of it says that the function failed: the one value of a future is as good as a result.
+    pub(crate) fn is_err(&self, chunk: &[u8]) -> bool {
+        // A list of one begins with its length, in one byte.
+        self.is_future && chunk.first() == Some(&1) && is_err(self.item.as_ref(), &chunk[1..])
     }
 }
 
-/// The streams in a result by number, with the type of their items.
-pub(crate) fn streams(ty: Option<&Type>, bytes: &[u8]) -> Result<HashMap<u32, Type>, CliError> {
+/// The whole result, when it is a stream or future: its number means nothing to the user.
+pub(crate) fn whole_stream(function: &FuncType) -> Option<Part> {
+    function.result.as_ref().and_then(Part::of)
+}
+
+/// The streams in a result by number.
+pub(crate) fn streams(ty: Option<&Type>, bytes: &[u8]) -> Result<HashMap<u32, Part>, CliError> {
     let mut found = HashMap::new();
     if let Some(ty) = ty.filter(|ty| has_stream(ty)) {
         let value = ty.decode(bytes, &PRINTED).map_err(|error| broken(&error))?;
-        collect(ty, &value, &mut found);
+        visit(ty, &value, &mut |ty, value| {
+            if let (Some(part), Value::Stream(number)) = (Part::of(ty), value) {
+                found.insert(*number, part);
+            }
+        });
     }
     Ok(found)
 }
@@ -128,16 +282,6 @@ pub(crate) fn has_stream(ty: &Type) -> bool {
             .into_iter()
             .any(has_stream),
     }
-}
-
-fn collect(ty: &Type, value: &Value, found: &mut HashMap<u32, Type>) {
-    visit(ty, value, &mut |ty, value| {
-        if let (Type::Stream(Some(item)) | Type::Future(Some(item)), Value::Stream(number)) =
-            (ty, value)
-        {
-            found.insert(*number, (**item).clone());
-        }
-    });
 }
 
 /// The resources that a value hands over, each by its handle and name.
@@ -190,7 +334,7 @@ fn visit(ty: &Type, value: &Value, see: &mut dyn FnMut(&Type, &Value)) {
 }
 
 /// The items of a list, packed or not.
-fn unpacked(list: Value) -> Vec<Value> {
+pub(crate) fn unpacked(list: Value) -> Vec<Value> {
     macro_rules! each {
         ($($packed:ident => $item:ident),*) => {
             match list {
@@ -249,6 +393,52 @@ mod tests {
     }
 
     #[test]
+    fn resources_are_shown_by_their_names() {
+        let counter = || Type::Own("counter".into());
+        let ty = Type::tuple([Type::list(counter()), Type::option(counter()), Type::U8]);
+        let value = Value::Tuple(vec![
+            Value::List(vec![Value::Handle(1), Value::Handle(2)]),
+            Value::Option(Some(Box::new(Value::Handle(3)))),
+            Value::U8(4),
+        ]);
+        let shown = with_names(&ty, &value).unwrap();
+        assert_eq!(shown, "([counter 1, counter 2], some(counter 3), 4)");
+        assert_eq!(with_names(&Type::U8, &Value::U8(1)), None);
+        let ty = Type::result(Some(Type::Future(None)), None);
+        let value = Value::Result(Ok(Some(Box::new(Value::Stream(2)))));
+        assert_eq!(with_names(&ty, &value).unwrap(), "ok(future 2)");
+    }
+
+    #[test]
+    fn the_value_of_a_future_fails_as_a_result_does() {
+        let outcome = Type::result(Some(Type::U8), Some(Type::U8));
+        let part = |ty: &Type| Part::of(ty).unwrap();
+        let future = part(&Type::Future(Some(Arc::new(outcome.clone()))));
+        assert!(future.is_err(&[1, 1, 7]));
+        assert!(!future.is_err(&[1, 0, 1]));
+        let stream = part(&Type::Stream(Some(Arc::new(outcome))));
+        assert!(!stream.is_err(&[1, 1, 7]), "the others may be well");
+        assert!(!part(&Type::Future(None)).is_err(&[1]));
+    }
+
+    #[test]
+    fn units_are_counted() {
+        for count in [0u32, 1, 127, 128, 300, u32::MAX] {
+            let mut chunk = Vec::new();
+            let mut left = count;
+            loop {
+                let more = left > 0x7f;
+                chunk.push((left & 0x7f) as u8 | u8::from(more) << 7);
+                left >>= 7;
+                if !more {
+                    break;
+                }
+            }
+            assert_eq!(units(&chunk), u64::from(count));
+        }
+    }
+
+    #[test]
     fn streams_inside_a_result_are_found() {
         let body = Type::Stream(Some(std::sync::Arc::new(Type::U8)));
         let ty = Type::result(Some(Type::tuple([Type::U32, body])), None);
@@ -260,9 +450,13 @@ mod tests {
         bytes.extend(7u32.to_le_bytes());
         bytes.extend(3u32.to_le_bytes());
         let _ = value;
+        let part = Part {
+            item: Some(Type::U8),
+            is_future: false,
+        };
         assert_eq!(
             streams(Some(&ty), &bytes).unwrap(),
-            HashMap::from([(3, Type::U8)])
+            HashMap::from([(3, part)])
         );
     }
 }

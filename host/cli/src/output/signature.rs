@@ -156,7 +156,7 @@ pub(crate) fn sample(ty: &Type) -> String {
         Type::String => "\"text\"".to_owned(),
         Type::List(item) => list(vec![sample(item)], "[", "]"),
         Type::FixedList(item, len) => list(vec![sample(item); *len as usize], "[", "]"),
-        Type::Map(key, value) => format!("{{{}: {}}}", sample(key), sample(value)),
+        Type::Map(key, value) => format!("[({}, {})]", sample(key), sample(value)),
         Type::Record(record) => {
             let fields = record
                 .fields
@@ -269,6 +269,7 @@ Types:
             Type::enumeration("answer", ["ok", "late"]),
             Type::variant("found", [("none", None), ("all", Some(Type::U8))]),
             Type::flags("set", ["true"]),
+            Type::map(Type::String, Type::list(Type::U8)),
         ]);
         let limits = lydian_value::Limits::default();
         let sample = sample(&ty);

@@ -1,5 +1,7 @@
 //! clap's answers in our words: backticks, `hint:` lines, JSON when asked.
 
+use std::io::Write as _;
+
 use clap::error::ErrorKind;
 
 use super::Output;
@@ -10,6 +12,15 @@ use crate::exit::Exit;
 /// Shows help, the version, or what is wrong with the command line.
 pub(crate) fn show(error: &clap::Error, json: bool) -> Exit {
     match error.kind() {
+        ErrorKind::DisplayVersion if json => {
+            let version = serde_json::json!({
+                "version": env!("CARGO_PKG_VERSION"),
+                "wasmtime": lydian_node::WASMTIME_VERSION,
+                "commit": option_env!("LYDIAN_COMMIT"),
+            });
+            let _ = writeln!(std::io::stdout().lock(), "{version}");
+            Exit::Ok
+        }
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // A closed stdout is not worth a word.
             let _ = error.print();

@@ -34,6 +34,30 @@ fn inputs_come_from_a_file_in_json_or_wave() {
         .is(0, "3\n", "");
 }
 
+/// The line is the value of the only parameter, and text needs no quotes where `run` wants none.
+#[test]
+fn a_line_is_the_only_argument_itself() {
+    let cli = Cli::new();
+    let echo = format!("{}::at-once", guests::STREAMS.path);
+    let input = "World\nhello world\n5\n\"in quotes\"\n";
+    cli.run_with_stdin(&["map", "-q", &echo, "--inputs", "-"], input)
+        .is(0, "\"World\"\n\"hello world\"\n\"5\"\n\"in quotes\"\n", "");
+    let ran = cli.run_with_stdin(&["map", "-q", &echo, "--inputs", "-"], "[\"a\"]\n");
+    ran.exits(2);
+    assert!(
+        ran.stderr
+            .contains("`x` is the only parameter, so each line is its value alone"),
+        "{ran:?}"
+    );
+    let divide = format!("{}::divide", guests::MATH.path);
+    let ran = cli.run_with_stdin(&["map", "-q", &divide, "--inputs", "-"], "12\n");
+    ran.exits(2);
+    assert!(
+        ran.stderr.contains("each line holds all arguments"),
+        "{ran:?}"
+    );
+}
+
 /// Some editors and spreadsheets put one in front of a text.
 #[test]
 fn a_byte_order_mark_in_front_of_the_inputs_is_skipped() {

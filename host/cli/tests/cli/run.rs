@@ -155,6 +155,48 @@ fn a_stream_that_breaks_keeps_what_came_before() {
     assert_eq!(ran.stdout, "0\n1\n");
 }
 
+/// What carries nothing is told too, and never by the number of a handle.
+#[test]
+fn units_are_items() {
+    let cli = Cli::new();
+    let of = |name: &str| format!("{}::{name}", guests::STREAMS.path);
+    cli.run(&["run", &of("ticks"), "3"])
+        .is(0, "()\n()\n()\n", "");
+    cli.run(&["run", "--json", &of("ticks"), "2"])
+        .is(0, "null\nnull\n", "");
+    cli.run(&["run", &of("done")])
+        .is(0, "(42, future 1)\nfuture 1: ()\n", "");
+}
+
+/// A result fails the command, whenever it comes.
+#[test]
+fn a_future_that_comes_to_err_fails() {
+    let cli = Cli::new();
+    let of = |name: &str| format!("{}::{name}", guests::STREAMS.path);
+    cli.run(&["run", &of("verdict"), "true"])
+        .is(0, "ok(7)\n", "");
+    cli.run(&["run", &of("verdict"), "false"])
+        .is(1, "err(\"no\")\n", "");
+    cli.run(&["run", &of("perhaps"), "0"])
+        .is(1, "err(\"none\")\n", "");
+    cli.run(&["run", &of("perhaps"), "2"])
+        .is(0, "ok(stream 1)\nstream 1: 0\nstream 1: 1\n", "");
+}
+
+/// However much it looks like an option of ours, or a name of a parameter.
+#[test]
+fn what_follows_two_dashes_is_the_functions_alone() {
+    let cli = Cli::new();
+    let target = format!("{}::at-once", guests::STREAMS.path);
+    for text in ["--help", "--x", "--timeout=5s", "-q", "--", "---"] {
+        let shown = format!("\"{text}\"\n");
+        cli.run(&["run", &target, "--", text]).is(0, &shown, "");
+        cli.run(&["run", "--", &target, text]).is(0, &shown, "");
+    }
+    cli.run_with_stdin(&["shell", guests::STREAMS.path], "at-once -- --x\n")
+        .is(0, "\"--x\"\n", "");
+}
+
 #[test]
 fn the_function_explains_itself() {
     let target = format!("{}::even", guests::MATH.path);

@@ -106,6 +106,103 @@ fn a_trap_ends_the_shared_sandbox_and_not_the_shell() {
     );
 }
 
+/// A mistyped call is told, and nothing that lives in the session is lost.
+#[test]
+fn a_wrong_handle_ends_nothing() {
+    let lines = "\
+let c = make(5)
+counter.value(77)
+peek(99)
+c.value(1)
+counter.merge(c, c)
+c.value()
+";
+    let ran = typed(&Cli::new(), guests::COUNTER.path, lines);
+    assert_eq!(ran.stdout, "5\n", "{}", ran.stderr);
+    for said in [
+        "handle 77 is not open",
+        "handle 99 is not open",
+        "given away and cannot be used twice",
+    ] {
+        assert!(ran.stderr.contains(said), "{said}\n{}", ran.stderr);
+    }
+    assert!(
+        !ran.stderr.contains("the sandbox is gone"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// What gives a resource may give it in a list, or none at all.
+#[test]
+fn resources_are_reached_inside_other_values() {
+    let lines = "\
+let cs = many(2)
+cs[1].increment(4)
+cs[1].value()
+peek(cs[0])
+cs
+let m = maybe(7)
+m.value()
+let n = maybe(none)
+maybe(3)
+_.value()
+consume(cs[0])
+cs[1].value()
+cs[7].value()
+m.value()
+";
+    let ran = typed(&Cli::new(), guests::COUNTER.path, lines);
+    let mut shown = ran.stdout.lines();
+    assert_eq!(shown.next(), Some("5"));
+    assert_eq!(shown.next(), Some("5"));
+    assert_eq!(shown.next(), Some("0"));
+    assert_eq!(shown.next(), Some("[counter 1, counter 2]"));
+    assert_eq!(shown.next(), Some("7"));
+    assert!(
+        shown.next().unwrap().starts_with("some(counter "),
+        "{ran:?}"
+    );
+    assert_eq!(shown.collect::<Vec<_>>(), ["3", "0", "5", "7"], "{ran:?}");
+    assert!(
+        ran.stderr.contains("maybe` returned none"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("no value at `cs[7]`"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_constructor_may_fail() {
+    let lines = "\
+let e = even.new(4)
+e.value()
+even.new(3)
+let f = even.new(5)
+let g = even.new(6)
+g.value()
+f
+";
+    let ran = typed(&Cli::new(), guests::FALLIBLE.path, lines);
+    assert_eq!(ran.stdout, "4\nerr(\"odd number\")\n6\n", "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("returned err(\"odd number\")"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// Some editors put one in front of a script.
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    typed(
+        &Cli::new(),
+        guests::MATH.path,
+        "\u{feff}square(2)\nsquare(3)\n",
+    )
+    .is(0, "4\n9\n", "");
+}
+
 #[test]
 fn the_app_explains_itself() {
     let cli = Cli::with_own_home();

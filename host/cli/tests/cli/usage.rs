@@ -45,6 +45,14 @@ fn every_command_has_help() {
     }
 }
 
+/// For programs that look after machines.
+#[test]
+fn the_version_is_json_when_asked() {
+    let version = Cli::new().run(&["--version", "--json"]).json();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert!(version["wasmtime"].is_string(), "{version}");
+}
+
 #[test]
 fn the_version_names_the_engine() {
     let ran = Cli::new().run(&["--version"]);

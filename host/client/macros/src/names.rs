@@ -1,43 +1,8 @@
 //! Names between WIT's kebab-case and Rust's cases.
 
+pub(crate) use lydian_spelling::names::{is_name as is_wit_name, kebab};
+
 use proc_macro2::{Ident, Span};
-
-/// `TooLarge`, `max_depth` and `HTTPError` as `too-large`, `max-depth` and `http-error`.
-pub(crate) fn kebab(rust: &str) -> String {
-    let rust = rust.strip_prefix("r#").unwrap_or(rust);
-    let letters: Vec<char> = rust.chars().collect();
-    let mut kebab = String::with_capacity(rust.len() + 4);
-    for (index, letter) in letters.iter().enumerate() {
-        if *letter == '_' {
-            kebab.push('-');
-            continue;
-        }
-        let before = index.checked_sub(1).map(|before| letters[before]);
-        let starts_word = letter.is_uppercase()
-            && before.is_some_and(|before| {
-                // `tooLarge`, and the `E` of `HTTPError`.
-                let after_word = before.is_lowercase() || before.is_numeric();
-                let next_is_lower = letters
-                    .get(index + 1)
-                    .is_some_and(|next| next.is_lowercase());
-                after_word || before.is_uppercase() && next_is_lower
-            });
-        if starts_word {
-            kebab.push('-');
-        }
-        kebab.extend(letter.to_lowercase());
-    }
-    kebab.trim_matches('-').to_owned()
-}
-
-/// Whether WIT takes the name: words of letters and digits, each beginning with a letter.
-pub(crate) fn is_wit_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.split('-').all(|word| {
-            word.starts_with(|first: char| first.is_ascii_alphabetic())
-                && word.chars().all(|letter| letter.is_ascii_alphanumeric())
-        })
-}
 
 /// `too-large` as `TooLarge`.
 pub(crate) fn pascal(wit: &str) -> String {
@@ -71,22 +36,6 @@ pub(crate) fn ident(name: &str) -> Ident {
 mod tests {
     use super::*;
 
-    /// The names a Rust author writes become those a WIT author would have written.
-    #[test]
-    fn rust_names_become_kebab_case() {
-        let cases = [
-            ("max_depth", "max-depth"),
-            ("TooLarge", "too-large"),
-            ("HTTPError", "http-error"),
-            ("Utf8", "utf8"),
-            ("r#type", "type"),
-            ("X", "x"),
-        ];
-        for (rust, wit) in cases {
-            assert_eq!(kebab(rust), wit);
-        }
-    }
-
     /// And back; keywords stay usable.
     #[test]
     fn wit_names_become_rust_names() {
@@ -94,14 +43,5 @@ mod tests {
         assert_eq!(snake("max-depth"), "max_depth");
         assert_eq!(ident("type").to_string(), "r#type");
         assert_eq!(ident("self").to_string(), "self_");
-    }
-
-    /// What WIT refuses is refused here, where there is a span to point at.
-    #[test]
-    fn wit_names_are_recognised() {
-        assert!(is_wit_name("max-depth2"));
-        for bad in ["", "-a", "a--b", "2d", "a-2", "größe", "a_b"] {
-            assert!(!is_wit_name(bad), "{bad}");
-        }
     }
 }

@@ -69,9 +69,7 @@ impl Error {
             Self::TooLarge { .. } => {
                 "build with `--release`, strip it with `wasm-tools strip`, and move large data out of the component"
             }
-            Self::TooMany { .. } => {
-                "split the component, or raise the cap in the node's configuration"
-            }
+            Self::TooMany { .. } => "split the component into several",
             Self::Unsupported { feature } if feature.contains("shared") => {
                 "build without threads (for Rust: a target other than `wasm32-wasip1-threads`)"
             }

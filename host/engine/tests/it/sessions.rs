@@ -18,9 +18,12 @@ async fn counters() -> Arc<Component> {
               (global.set $dropped (i32.add (global.get $dropped) (i32.const 1)))))
           (core instance $dtor (instantiate $dtor))
           (type $counter' (resource (rep i32) (dtor (core func $dtor "dtor"))))
+          (type $gauge' (resource (rep i32)))
           (core func $new (canon resource.new $counter'))
+          (core func $measure (canon resource.new $gauge'))
           (core module $m
             (import "host" "new" (func $new (param i32) (result i32)))
+            (import "host" "measure" (func $measure (param i32) (result i32)))
             (import "dtor" "dropped" (global $dropped (mut i32)))
             (global $calls (mut i32) (i32.const 0))
             (func (export "make") (param i32) (result i32) (call $new (local.get 0)))
@@ -29,27 +32,38 @@ async fn counters() -> Arc<Component> {
               (if (i32.eq (local.get 1) (i32.const 13)) (then unreachable))
               (i32.add (i32.add (local.get 0) (local.get 1)) (global.get $calls)))
             (func (export "dropped") (result i32) (global.get $dropped))
+            (func (export "gauge") (param i32) (result i32) (call $measure (local.get 0)))
+            (func (export "both") (param i32 i32 i32))
             (func (export "take") (param i32)))
           (core instance $i (instantiate $m
-            (with "host" (instance (export "new" (func $new)))) (with "dtor" (instance $dtor))))
+            (with "host" (instance (export "new" (func $new)) (export "measure" (func $measure)))) (with "dtor" (instance $dtor))))
           (func $make' (param "n" u32) (result (own $counter')) (canon lift (core func $i "make")))
           (func $add' (param "self" (borrow $counter')) (param "n" u32) (result u32) (canon lift (core func $i "add")))
           (func $take' (param "it" (own $counter')) (canon lift (core func $i "take")))
           (func $dropped' (result u32) (canon lift (core func $i "dropped")))
+          (func $gauge'' (param "n" u32) (result (own $gauge')) (canon lift (core func $i "gauge")))
+          (func $both' (param "it" (tuple (own $counter') (option (borrow $counter')))) (canon lift (core func $i "both")))
           (component $shim
             (import "counter" (type $c (sub resource)))
             (import "make" (func $make (param "n" u32) (result (own $c))))
             (import "add" (func $add (param "self" (borrow $c)) (param "n" u32) (result u32)))
             (import "take" (func $take (param "it" (own $c))))
             (import "dropped" (func $dropped (result u32)))
+            (import "gauge" (type $g (sub resource)))
+            (import "measure" (func $measure (param "n" u32) (result (own $g))))
+            (import "both" (func $both (param "it" (tuple (own $c) (option (borrow $c))))))
             (export $out "counter" (type $c))
             (export "[constructor]counter" (func $make) (func (param "n" u32) (result (own $out))))
             (export "[method]counter.add" (func $add) (func (param "self" (borrow $out)) (param "n" u32) (result u32)))
             (export "take" (func $take) (func (param "it" (own $out))))
-            (export "dropped" (func $dropped)))
+            (export "dropped" (func $dropped))
+            (export $gauge "gauge" (type $g))
+            (export "[constructor]gauge" (func $measure) (func (param "n" u32) (result (own $gauge))))
+            (export "both" (func $both) (func (param "it" (tuple (own $out) (option (borrow $out)))))))
           (instance $api (instantiate $shim
             (with "counter" (type $counter')) (with "make" (func $make')) (with "add" (func $add'))
-            (with "take" (func $take')) (with "dropped" (func $dropped'))))
+            (with "take" (func $take')) (with "dropped" (func $dropped'))
+            (with "gauge" (type $gauge')) (with "measure" (func $gauge'')) (with "both" (func $both'))))
           (export "acme:count/api@1.0.0" (instance $api)))"#,
     )
     .await
@@ -133,6 +147,46 @@ async fn stale_handles_are_refused_without_harm() {
     assert_eq!(failure(given_away).kind, FailureKind::Arguments);
     assert!(open.session.drop_handle(handle).await.is_err());
     assert!(open.call("dropped", &[]).await.result.is_ok());
+}
+
+/// Found out half-way into the guest, any of these would end the session.
+#[tokio::test]
+async fn handles_of_the_wrong_kind_are_refused_without_harm() {
+    let open = Open::new(Limits::UNSET).await;
+    let counter = open.number("counter.new", &[Value::U32(1)]).await;
+    let other = open.number("counter.new", &[Value::U32(2)]).await;
+    let gauge = open.number("gauge.new", &[Value::U32(3)]).await;
+    let lent = |handle| Value::Option(Some(Box::new(Value::Handle(handle))));
+    let both = |given, lent| [Value::Tuple(vec![Value::Handle(given), lent])];
+    let wrong = open.call("take", &[Value::Handle(gauge)]).await;
+    let wrong = failure(wrong);
+    assert_eq!(wrong.kind, FailureKind::Arguments);
+    assert!(
+        wrong.message.contains("not of a `counter`"),
+        "{}",
+        wrong.message
+    );
+    for args in [
+        both(gauge, Value::Option(None)),
+        both(counter, lent(gauge)),
+        both(counter, lent(99)),
+        both(counter, lent(counter)),
+    ] {
+        assert_eq!(
+            failure(open.call("both", &args).await).kind,
+            FailureKind::Arguments
+        );
+    }
+    // All are where they were.
+    let added = open.call("counter.add", &[Value::Handle(counter), Value::U32(1)]);
+    assert!(added.await.result.is_ok());
+    assert!(
+        open.call("both", &both(counter, lent(other)))
+            .await
+            .result
+            .is_ok()
+    );
+    assert!(open.session.drop_handle(gauge).await.is_ok());
 }
 
 /// What a trap leaves behind is not to be trusted.

@@ -89,6 +89,19 @@ impl Resolved {
     }
 }
 
+/// A command is told its own name first, as every program is; other functions have no name to be told.
+fn with_program(mut grants: Grants, function: &str, place: &Place) -> Grants {
+    const COMMAND: &str = "wasi:cli/run@";
+    if function.starts_with(COMMAND) {
+        let name = match &*place.app {
+            "" => "component",
+            app => app,
+        };
+        grants.args.insert(0, name.to_owned());
+    }
+    grants
+}
+
 impl Ready {
     pub(super) fn new(
         place: Place,
@@ -200,7 +213,7 @@ impl Ready {
         let name = function.name();
         Resolved {
             limits: self.manifest.limits(name),
-            grants: Arc::new(self.manifest.grants(name)),
+            grants: Arc::new(with_program(self.manifest.grants(name), name, &self.place)),
             mounts: self.mounts.get().into_iter().flatten().map(weak).collect(),
             fan_out: self.manifest.fan_out(name),
             place: self.place.clone(),

@@ -63,7 +63,8 @@ impl<'a> WaveReader<'a> {
         let len = match tail.first() {
             Some(first) if first.is_ascii_alphabetic() => tail
                 .iter()
-                .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-')
+                // `_` is none of WIT's, and stands in names as sources have them.
+                .take_while(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
                 .count(),
             _ => return "",
         };

@@ -1,8 +1,8 @@
 //! Calls of a shell: a phrase becomes a function and its arguments, the result is shown and kept.
 
 use bytes::Bytes;
-use lydian_client::{Limits as CallLimits, Wire};
-use lydian_value::{FuncType, Limits, Type, Value};
+use lydian_client::{Error, FailureKind, Limits as CallLimits, Wire};
+use lydian_value::{FuncType, Limits, Type, Value, names};
 
 use super::super::run::{Running, show_output};
 use super::Shell;
@@ -21,7 +21,7 @@ impl Shell<'_> {
         phrase: &Phrase<'_>,
     ) -> Result<(), CliError> {
         if phrase.args == Args::None
-            && let Some(kept) = self.values.get(phrase.head).cloned()
+            && let Some(kept) = self.values.get(phrase.head)
         {
             if name.is_none() {
                 self.show(&kept)?;
@@ -45,12 +45,21 @@ impl Shell<'_> {
         if let (Some(bytes), Some(ty)) = (bytes, &function.result) {
             let text = Spelling::Wave.value(ty, &bytes)?;
             let value = result::decoded(ty, &bytes)?;
-            let kept = Kept::new(&function, ty, &value, text);
+            let kept = Kept::new(&function, ty, value, text);
             // A call of its own has shown its result as it came.
             if self.shares && !streams && name.is_none() {
-                self.show_bytes(ty, &bytes)?;
+                self.show(&kept)?;
             }
-            self.values.keep(name, kept, self.session.as_ref());
+            let shown = kept.shown();
+            match (kept.clone().bound(), name) {
+                (Some(kept), _) => self.values.keep(name, kept, self.session.as_ref()),
+                (None, None) => self.values.keep(None, kept, self.session.as_ref()),
+                (None, Some(name)) => {
+                    let message = format!("`{}` returned {shown}", function.name);
+                    return Err(CliError::failed("returned-err", message)
+                        .hint(format!("`{name}` was not set")));
+                }
+            }
         } else if self.shares && self.ctx.output.json && name.is_none() {
             self.progress.print("null\n")?;
         }
@@ -59,9 +68,15 @@ impl Shell<'_> {
 
     /// The function a head names; with a resource in front, its method and the resource's text.
     fn function(&self, head: &str) -> Result<(FuncType, Option<String>), CliError> {
-        if let Some((name, method)) = head.split_once('.')
-            && let Some(kept) = self.values.get(name)
+        if let Some((name, method)) = head.rsplit_once('.')
+            && self.values.knows(name)
         {
+            let found = self.values.get(name).and_then(|kept| kept.unwrapped());
+            let Some(kept) = found else {
+                let message = format!("there is no value at `{name}`");
+                return Err(CliError::not_found("value-not-found", message)
+                    .hint("`.values` lists what has a name"));
+            };
             let Some(resource) = kept.resource() else {
                 let message = format!("`{name}` is a {}, which has no methods", kept.ty);
                 return Err(CliError::usage("no-method", message));
@@ -120,16 +135,25 @@ impl Shell<'_> {
         receiver: Option<String>,
         args: &Args<'_>,
     ) -> Result<Vec<Value>, CliError> {
-        let fill =
-            |text: &&str| line::filled(text, |name| Some(self.values.get(name)?.text.as_str()));
+        let fill = |text: &&str| line::filled(text, |path| Some(self.values.get(path)?.text));
         let mut texts: Vec<String> = receiver.into_iter().collect();
         let bounds = Limits::default();
         let wrong = |error| arguments::wrong_argument(function, &error);
         match args {
             Args::None => {}
             Args::Words(words) => {
+                let dashes = words.iter().position(|word| *word == "--");
+                let (words, literal) = match dashes {
+                    Some(at) => (&words[..at], &words[at + 1..]),
+                    None => (&words[..], &[][..]),
+                };
                 texts.extend(words.iter().map(fill));
-                return arguments::bind(function, &texts, &Tail::default());
+                texts.extend(literal.iter().map(|text| (*text).to_owned()));
+                let tail = Tail {
+                    literal: literal.len(),
+                    ..Tail::default()
+                };
+                return arguments::bind(function, &texts, &tail);
             }
             Args::Listed(listed) => match by_name(function, listed) {
                 Some(named) => {
@@ -202,10 +226,7 @@ impl Shell<'_> {
         match ended {
             Some(Ok(Wire(bytes))) => Ok(Some(bytes)),
             Some(Err(error)) => {
-                let over = matches!(
-                    error,
-                    lydian_client::Error::Failed(_) | lydian_client::Error::Conflict(_)
-                );
+                let over = is_over(&error);
                 let deployed = self.deployed_limits(&function.name);
                 let error = self.setters(&deployed).error(error);
                 if over {
@@ -226,17 +247,9 @@ impl Shell<'_> {
         found.map(|known| known.limits.clone()).unwrap_or_default()
     }
 
-    fn show_bytes(&self, ty: &Type, bytes: &[u8]) -> Result<(), CliError> {
-        let text = match self.spelling() {
-            Spelling::Wave => told(ty, Spelling::Wave.value(ty, bytes)?),
-            Spelling::Json => Spelling::Json.value(ty, bytes)?,
-        };
-        self.progress.print(&format!("{text}\n"))
-    }
-
     fn show(&self, kept: &Kept) -> Result<(), CliError> {
         let text = match self.spelling() {
-            Spelling::Wave => told(&kept.ty, kept.text.clone()),
+            Spelling::Wave => kept.shown(),
             Spelling::Json => result::wave_to_json(&kept.ty, &kept.text)?,
         };
         self.progress.print(&format!("{text}\n"))
@@ -259,11 +272,12 @@ fn stopped(function: &FuncType) -> CliError {
     )
 }
 
-/// A resource is told by its name; its number alone says nothing.
-fn told(ty: &Type, text: String) -> String {
-    match ty {
-        Type::Own(name) => format!("{name} {text}"),
-        _ => text,
+/// Whether a failure took the sandbox with it. Wrong arguments, a handle that is not open among them, never reach the guest.
+fn is_over(error: &Error) -> bool {
+    match error {
+        Error::Failed(failure) => failure.kind != FailureKind::Arguments,
+        Error::Conflict(_) => true,
+        _ => false,
     }
 }
 
@@ -272,7 +286,8 @@ fn by_name<'a>(function: &FuncType, texts: &[&'a str]) -> Option<Vec<(&'a str, &
     let named = texts.iter().map(|text| {
         let (name, value) = text.split_once(':')?;
         let name = name.trim();
-        let known = function.params.iter().any(|param| param.name == name);
+        let mut params = function.params.iter();
+        let known = params.any(|param| names::means(name, &param.name));
         known.then_some((name, value.trim()))
     });
     let named: Option<Vec<_>> = named.collect();

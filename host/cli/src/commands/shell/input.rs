@@ -75,21 +75,32 @@ fn read(
 ) {
     let data_dir = crate::env::data_dir(None).ok();
     let mut editor = prompt.and_then(|prompt| Editor::new(prompt, scope, data_dir.as_deref()));
+    let mut is_first = true;
     while asked.recv().is_ok() {
         let typed = match &mut editor {
             Some(editor) => editor.read(),
-            None => read_plain(),
+            None => match read_plain() {
+                Typed::Line(line) if is_first => Typed::Line(without_mark(&line).to_owned()),
+                typed => typed,
+            },
         };
+        is_first = false;
         if lines.blocking_send(typed).is_err() {
             return;
         }
     }
 }
 
+/// Without what some editors begin a text with.
+fn without_mark(line: &str) -> &str {
+    line.strip_prefix('\u{feff}').unwrap_or(line)
+}
+
 fn read_plain() -> Typed {
-    let mut line = String::new();
-    match std::io::stdin().lock().read_line(&mut line) {
+    let mut line = Vec::new();
+    match std::io::stdin().lock().read_until(b'\n', &mut line) {
         Ok(0) | Err(_) => Typed::End,
-        Ok(_) => Typed::Line(line),
+        // What is not UTF-8 is told of as any other mistake in a line.
+        Ok(_) => Typed::Line(String::from_utf8_lossy(&line).into_owned()),
     }
 }

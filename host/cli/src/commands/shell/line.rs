@@ -6,7 +6,7 @@
 //! square 4                the same as at the command line, `--x 4` included
 //! let c = counter.new(1)  its result under a name
 //! c.increment(2)          a method of a resource that has a name
-//! c                       what the name stands for
+//! c                       what the name stands for, `found[0]` and `pair.1` what is in it
 //! ```
 
 use crate::words;
@@ -66,6 +66,9 @@ pub(super) fn read(line: &str) -> Result<Line<'_>, String> {
             "`{name}` is no name; write letters, digits, `-` and `_`"
         ));
     }
+    if WORDS.contains(&name) {
+        return Err(format!("`{name}` is a value itself; use another name"));
+    }
     if value.trim().is_empty() {
         return Err(wrong());
     }
@@ -94,6 +97,9 @@ fn phrase(text: &str) -> Result<Phrase<'_>, String> {
     Ok(Phrase { head, args })
 }
 
+/// Words that are values, or begin one.
+const WORDS: [&str; 8] = ["true", "false", "inf", "nan", "some", "none", "ok", "err"];
+
 /// What `let` may bind.
 fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -102,9 +108,9 @@ fn is_name(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
 }
 
-/// `text` with every bound name replaced by its value's text. Names inside quotes, names of fields and
-/// cases with a payload are left alone.
-pub(super) fn filled<'a>(text: &str, value: impl Fn(&str) -> Option<&'a str>) -> String {
+/// `text` with every bound name, and every path that begins with one (`pair.1`, `found[0]`), replaced by its
+/// value's text. Names inside quotes, names of fields and cases with a payload are left alone.
+pub(super) fn filled(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut quote = None;
     let mut rest = text;
@@ -115,13 +121,22 @@ pub(super) fn filled<'a>(text: &str, value: impl Fn(&str) -> Option<&'a str>) ->
             0
         };
         if width > 0 {
-            let (name, after) = rest.split_at(width);
-            let is_label = after.trim_start().starts_with([':', '(']);
-            match value(name).filter(|_| !is_label) {
-                Some(value) => out += value,
-                None => out += name,
+            let is_label = |after: &str| after.trim_start().starts_with([':', '(']);
+            let found = paths(rest, width).into_iter().rev().find_map(|width| {
+                let (path, after) = rest.split_at(width);
+                let value = value(path).filter(|_| !is_label(after))?;
+                Some((value, after))
+            });
+            match found {
+                Some((value, after)) => {
+                    out += &value;
+                    rest = after;
+                }
+                None => {
+                    out += &rest[..width];
+                    rest = &rest[width..];
+                }
             }
-            rest = after;
             continue;
         }
         let mut width = c.len_utf8();
@@ -140,6 +155,34 @@ pub(super) fn filled<'a>(text: &str, value: impl Fn(&str) -> Option<&'a str>) ->
         rest = &rest[width..];
     }
     out
+}
+
+/// How long the name at the beginning is, and with each further step of a path: `.field`, `.1`, `[0]`.
+fn paths(text: &str, name: usize) -> Vec<usize> {
+    let mut ends = vec![name];
+    let mut end = name;
+    loop {
+        let rest = &text[end..];
+        let step = if let Some(item) = rest.strip_prefix('[') {
+            let digits = item
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(item.len());
+            let closed = digits > 0 && item[digits..].starts_with(']');
+            if closed { digits + 2 } else { 0 }
+        } else if let Some(field) = rest.strip_prefix('.') {
+            match name_length_after(field) {
+                0 => 0,
+                length => length + 1,
+            }
+        } else {
+            0
+        };
+        if step == 0 {
+            return ends;
+        }
+        end += step;
+        ends.push(end);
+    }
 }
 
 fn name_length(text: &str) -> usize {
@@ -195,7 +238,16 @@ mod tests {
 
     #[test]
     fn broken_lines_say_what_to_write() {
-        for line in ["let", "let x", "let 1x = f()", "let x =", "f(1", "(1)"] {
+        for line in [
+            "let",
+            "let x",
+            "let 1x = f()",
+            "let true = f()",
+            "let none = f()",
+            "let x =",
+            "f(1",
+            "(1)",
+        ] {
             if line == "let" {
                 // A function may have that name.
                 assert!(read(line).is_ok());
@@ -207,10 +259,16 @@ mod tests {
 
     #[test]
     fn names_are_filled_in_where_values_stand() {
-        let value = |name: &str| match name {
-            "x" => Some("4"),
-            "long-name" => Some("{a: 1}"),
-            _ => None,
+        let value = |name: &str| {
+            let value = match name {
+                "x" => "4",
+                "long-name" => "{a: 1}",
+                "long-name.a" => "1",
+                "xs" => "[5, 6]",
+                "xs[1]" => "6",
+                _ => return None,
+            };
+            Some(value.to_owned())
         };
         for (text, expected) in [
             ("x", "4"),
@@ -220,6 +278,8 @@ mod tests {
             ("x(x)", "x(4)"),
             ("%x 0x", "%x 0x"),
             ("é x", "é 4"),
+            ("[xs[1], long-name.a, xs]", "[6, 1, [5, 6]]"),
+            ("xs[7] x.y", "[5, 6][7] 4.y"),
         ] {
             assert_eq!(filled(text, value), expected, "{text}");
         }

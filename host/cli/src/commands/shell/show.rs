@@ -42,7 +42,7 @@ const HELP: &str = "\
 square(4)                 call a function; `square(x: 4)`, `square 4` and `square --x 4` do the same
 let c = counter.new(1)    keep a result
 c.increment(2)            call a method of a resource that was kept
-sum([c, d])               use what was kept
+sum([c, found[0]])        use what was kept, or a part of it; `pair.1`, `config.depth`
 c                         show it
 Tab completes names; Up brings back lines of this shell and earlier ones; open brackets go on in the next line
 ";

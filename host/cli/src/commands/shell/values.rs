@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lydian_client::{Resource, Session};
 use lydian_value::{FuncType, Handle, Type, Value};
 
-use crate::output::result;
+use crate::output::{result, signature};
 
 /// The name of the last result.
 pub(super) const LAST: &str = "_";
@@ -25,6 +25,7 @@ pub(super) struct Values {
 #[derive(Clone)]
 pub(super) struct Kept {
     pub(super) ty: Type,
+    value: Value,
     /// In WAVE.
     pub(super) text: String,
     /// The resources in it.
@@ -35,15 +36,48 @@ pub(super) struct Kept {
 
 impl Kept {
     /// The result of `function`.
-    pub(super) fn new(function: &FuncType, ty: &Type, value: &Value, text: String) -> Self {
+    pub(super) fn new(function: &FuncType, ty: &Type, value: Value, text: String) -> Self {
         Self {
-            handles: result::owned(ty, value),
+            handles: result::owned(ty, &value),
             interface: function
                 .name
                 .split_once('#')
                 .map(|(path, _)| path.to_owned()),
             ty: ty.clone(),
+            value,
             text,
+        }
+    }
+
+    /// A part of it.
+    fn with(&self, ty: &Type, value: &Value) -> Self {
+        Self {
+            handles: result::owned(ty, value),
+            interface: self.interface.clone(),
+            ty: ty.clone(),
+            value: value.clone(),
+            text: result::printed(ty, value).unwrap_or_default(),
+        }
+    }
+
+    /// What is left without the `ok(…)` and `some(…)` around it; none for an `err` or a `none`.
+    pub(super) fn unwrapped(&self) -> Option<Self> {
+        let inner = match (&self.ty, &self.value) {
+            (Type::Option(ty), Value::Option(Some(value))) => self.with(ty, value),
+            (Type::Result(result), Value::Result(Ok(Some(value)))) => {
+                self.with(result.ok.as_ref()?, value)
+            }
+            (Type::Option(_), _) | (Type::Result(_), Value::Result(Err(_))) => return None,
+            _ => return Some(self.clone()),
+        };
+        inner.unwrapped()
+    }
+
+    /// As [`Kept::unwrapped`], where there is a resource to come to. What has none keeps its shape.
+    pub(super) fn bound(self) -> Option<Self> {
+        match signature::has_resource(&self.ty) {
+            true => self.unwrapped(),
+            false => Some(self),
         }
     }
 
@@ -54,11 +88,59 @@ impl Kept {
             _ => None,
         }
     }
+
+    /// As a person reads it: resources by their names.
+    pub(super) fn shown(&self) -> String {
+        result::with_names(&self.ty, &self.value).unwrap_or_else(|| self.text.clone())
+    }
+
+    /// An item of a list or tuple, or a field of a record.
+    fn part(&self, step: &str) -> Option<Self> {
+        let whole = self.unwrapped()?;
+        let number = step.parse::<usize>().ok();
+        match (&whole.ty, &whole.value) {
+            (Type::List(ty) | Type::FixedList(ty, _), list) => {
+                let item = result::unpacked(list.clone()).into_iter().nth(number?)?;
+                Some(whole.with(ty, &item))
+            }
+            (Type::Tuple(types), Value::Tuple(values)) => {
+                Some(whole.with(types.get(number?)?, values.get(number?)?))
+            }
+            (Type::Record(record), Value::Record(values)) => {
+                let at = record.fields.iter().position(|field| field.name == step)?;
+                Some(whole.with(&record.fields[at].ty, values.get(at)?))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Values {
-    pub(super) fn get(&self, name: &str) -> Option<&Kept> {
-        self.named.get(name)
+    /// What a name stands for, or a part of it: `c`, `pair.1`, `found[0].image`.
+    pub(super) fn get(&self, path: &str) -> Option<Kept> {
+        let end = path.find(['.', '[']).unwrap_or(path.len());
+        let (name, mut rest) = path.split_at(end);
+        let mut kept = self.named.get(name)?.clone();
+        while !rest.is_empty() {
+            let step = if let Some(item) = rest.strip_prefix('[') {
+                let (item, after) = item.split_once(']')?;
+                rest = after;
+                item.trim()
+            } else {
+                let field = rest.strip_prefix('.')?;
+                let end = field.find(['.', '[']).unwrap_or(field.len());
+                rest = &field[end..];
+                &field[..end]
+            };
+            kept = kept.part(step)?;
+        }
+        Some(kept)
+    }
+
+    /// Whether the name in front of a path stands for anything.
+    pub(super) fn knows(&self, path: &str) -> bool {
+        let end = path.find(['.', '[']).unwrap_or(path.len());
+        self.named.contains_key(&path[..end])
     }
 
     /// All, by name.
@@ -93,8 +175,12 @@ impl Values {
                 // Nothing is dropped here: the guest has it.
                 let _ = resource.into_handle();
             }
-            self.named
-                .retain(|_, kept| kept.handles.iter().all(|(held, _)| *held != handle));
+            self.named.retain(|_, kept| {
+                let held = kept.handles.len();
+                kept.handles.retain(|(other, _)| *other != handle);
+                // A list of resources keeps its name as long as any of them is there.
+                !kept.handles.is_empty() || held == 0
+            });
         }
     }
 

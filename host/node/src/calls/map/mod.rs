@@ -21,6 +21,7 @@
 //! Not here: admission between maps and others ([`crate::admission`]), what one input may use.
 
 mod board;
+mod printed;
 mod reader;
 mod worker;
 mod writer;
@@ -34,8 +35,9 @@ use crate::error::Error;
 use board::Board;
 use futures::Stream;
 use lydian_api::v1::{MapDone, MapOpen, MapRequest, MapResponse};
-use lydian_engine::{Failure, FailureKind, OutputSink};
+use lydian_engine::{Failure, FailureKind};
 use parking_lot::Mutex;
+use printed::Printed;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::Notify;
@@ -62,7 +64,7 @@ pub(crate) struct Map {
     span: Span,
     /// Told when there is something to send: results, room, the end.
     news: Notify,
-    sink: OutputSink,
+    printed: Arc<Printed>,
     /// Whether someone looks after the number of workers already.
     growing: AtomicBool,
     /// Why the map ends without an end, if it does.
@@ -149,7 +151,7 @@ impl Core {
         let span = running.span();
         let map = Arc::new(Map {
             call: running.call.clone(),
-            sink: running.sink_for_reader(),
+            printed: Printed::of(running.call.clone()),
             board: Board::new(board::Rules {
                 ordered: terms.ordered,
                 return_errors: terms.return_errors,

@@ -114,9 +114,10 @@ async fn run(map: &Map, input: &Input, seat: Seat) -> (Outcome, Option<Slot>) {
         };
         return (outcome, map.core.leave(seat));
     }
-    let (args, sink) = (input.args.clone(), map.sink.clone());
+    let lines = map.printed.lines(input.index);
+    let (args, sink) = (input.args.clone(), lines.sink());
     let invocation = invocation(&map.core, &map.call, args, sink);
-    match seat {
+    let ended = match seat {
         Seat::Fresh(mut slot) if map.call.target.class.is_none() => {
             let invocation = Invocation {
                 memory: slot.reserved(),
@@ -125,5 +126,7 @@ async fn run(map: &Map, input: &Input, seat: Seat) -> (Outcome, Option<Slot>) {
             (map.core.engine.invoke(invocation).await, Some(slot))
         }
         seat => (map.core.run_in(seat, &map.call, invocation).await, None),
-    }
+    };
+    lines.finish();
+    ended
 }
