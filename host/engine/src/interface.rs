@@ -60,7 +60,8 @@ fn read(path: &Path) -> Option<Interface> {
         tracing::warn!(path = %path.display(), "a component's description is damaged and made anew");
         return None;
     }
-    serde_json::from_slice(json).ok()
+    let json = std::str::from_utf8(json).ok()?;
+    Interface::from_json(json).ok()
 }
 
 /// Whole or not at all: written aside, then renamed.
@@ -70,7 +71,7 @@ fn write(path: &Path, interface: &Interface) -> std::io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(&directory)?;
-    let json = serde_json::to_vec(interface)?;
+    let json = interface.to_json();
     let aside = path.with_extension(format!("{}.new", std::process::id()));
     let mut file = fs::OpenOptions::new()
         .create(true)
@@ -78,8 +79,8 @@ fn write(path: &Path, interface: &Interface) -> std::io::Result<()> {
         .write(true)
         .mode(0o600)
         .open(&aside)?;
-    file.write_all(blake3::hash(&json).as_bytes())?;
-    file.write_all(&json)?;
+    file.write_all(blake3::hash(json.as_bytes()).as_bytes())?;
+    file.write_all(json.as_bytes())?;
     drop(file);
     fs::rename(&aside, path)
 }
@@ -87,6 +88,7 @@ fn write(path: &Path, interface: &Interface) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lydian_value::{FuncType, Type};
 
     fn written() -> (tempfile::TempDir, PathBuf, Interface) {
         let directory = tempfile::tempdir().unwrap();
@@ -102,6 +104,16 @@ mod tests {
     #[test]
     fn descriptions_read_back() {
         let (_directory, path, interface) = written();
+        assert_eq!(read(&path), Some(interface));
+    }
+
+    /// Types nest deeper as JSON than serde_json reads by itself.
+    #[test]
+    fn descriptions_of_deep_types_read_back() {
+        let (_directory, path, mut interface) = written();
+        let deep = (0..80).fold(Type::U8, |ty, _| Type::record("r", [("a", ty)]));
+        interface.functions = vec![FuncType::new("f", [("x", deep)], None)];
+        write(&path, &interface).unwrap();
         assert_eq!(read(&path), Some(interface));
     }
 

@@ -189,7 +189,7 @@ impl Charge {
     }
 
     /// Takes another charge of the same source over.
-    pub(crate) fn add(&mut self, mut other: Charge) {
+    pub fn add(&mut self, mut other: Charge) {
         self.bytes += std::mem::take(&mut other.bytes);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The payload limit bounds one call; this bounds the sum of what was received and not yet done with. It is a part of the
 //! node's [`Ledger`]: what is charged here is charged there.
-//! Requests are charged before they are read from the network ([`crate::api::payload`]) and wait for room.
+//! Requests are charged as they are read from the network ([`crate::api::payload`]) and wait for room.
 //! Small messages are free: their number is bounded by the connections and the queue, and the common call
 //! must not take a lock for them. Results are the engine's to bound, which makes them.
 
@@ -55,6 +55,21 @@ impl Charge {
     };
 }
 
+impl Charge {
+    /// Takes over what `more` accounts for. Both are of one budget, or free.
+    fn merge(&mut self, mut more: Charge) {
+        if let Some(budget) = more.budget.take() {
+            self.bytes += more.bytes;
+            self.budget = Some(budget);
+            match (&mut self.on_ledger, more.on_ledger.take()) {
+                (Some(mine), Some(theirs)) => mine.add(theirs),
+                (mine @ None, theirs) => *mine = theirs,
+                (Some(_), None) => {}
+            }
+        }
+    }
+}
+
 /// The room taken for one request. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Held(Arc<Mutex<Option<Charge>>>);
@@ -63,6 +78,15 @@ impl Held {
     /// Takes the current message's room over.
     pub(crate) fn take(&self) -> Charge {
         self.0.lock().take().unwrap_or(Charge::FREE)
+    }
+
+    /// Adds to the current message's room.
+    pub(crate) fn add(&self, charge: Charge) {
+        let mut held = self.0.lock();
+        match &mut *held {
+            Some(before) => before.merge(charge),
+            none => *none = Some(charge),
+        }
     }
 
     pub(crate) fn put(&self, charge: Charge) {

@@ -10,7 +10,7 @@
 //! A node that is dropped without shutdown takes nothing new and lets what runs end by itself. One that is
 //! killed loses what it was doing; durable calls are claimed again by the next.
 
-use crate::api::payload::PayloadLayer;
+use crate::api::payload::{PayloadClocks, PayloadLayer};
 use crate::api::{AppsService, BlobsService, CallsService, NodesService};
 use crate::calls::spawn::Spawner;
 use crate::core::Core;
@@ -157,7 +157,7 @@ impl Node {
         let routes = routes(&core, plain.clone(), health_service)?;
         let front = Front::new(
             routes.clone(),
-            plain.layer(PayloadLayer(core.budget.clone())),
+            plain.layer(payload_layer(&core)),
             &core.options.allow_hosts,
             core.options.token.clone(),
         );
@@ -324,7 +324,17 @@ fn routes(
         .add_service(reflection)
         .prepare()
         .into_axum_router();
-    Ok(router.layer(PayloadLayer(core.budget.clone())))
+    Ok(router.layer(payload_layer(core)))
+}
+
+fn payload_layer(core: &Core) -> PayloadLayer {
+    PayloadLayer {
+        budget: core.budget.clone(),
+        clocks: PayloadClocks {
+            receive: core.options.receive_timeout,
+            send: core.options.send_timeout,
+        },
+    }
 }
 
 /// Plain HTTP. Nothing here may change anything or cost much: a web page can make its reader's browser ask for it.

@@ -25,6 +25,10 @@ const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a connection is pinged, and how long it may take to answer: a caller that vanished is noticed within a minute.
 const DEFAULT_PING_EVERY: Duration = Duration::from_secs(30);
 const DEFAULT_PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the rest of a request may stay away once it has begun. A network that is slower has lost the connection.
+const DEFAULT_RECEIVE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer waits for its reader; one that is streamed, five times as long.
+const DEFAULT_SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// Durable calls in hand: those in line for a sandbox hold small arguments in memory.
 const DEFAULT_MAX_SPAWNED_IN_HAND: usize = 1_024;
 /// How often what has expired is removed.
@@ -75,6 +79,10 @@ pub struct Options {
     pub ping_every: Duration,
     /// How long it may take to answer before the connection is closed and its calls are cancelled.
     pub ping_timeout: Duration,
+    /// How long a message may stop arriving before its request is ended.
+    pub receive_timeout: Duration,
+    /// How long an answer waits for its reader before it is given up; one that is streamed, five times as long.
+    pub send_timeout: Duration,
     /// Limits in force where neither deployment nor caller sets any.
     pub limits: Limits,
     /// The most that any call may be given; what is not set has a built-in ceiling.
@@ -152,6 +160,8 @@ impl Options {
             head_timeout: DEFAULT_HEAD_TIMEOUT,
             ping_every: DEFAULT_PING_EVERY,
             ping_timeout: DEFAULT_PING_TIMEOUT,
+            receive_timeout: DEFAULT_RECEIVE_TIMEOUT,
+            send_timeout: DEFAULT_SEND_TIMEOUT,
             limits: Limits::default(),
             limits_max: Limits::UNSET,
             guest_memory_bytes: None,

@@ -76,7 +76,7 @@ pub(crate) async fn serve(
         match accepted {
             // One connection too many is closed at once: waiting in the kernel's line, it would only find out later.
             Ok((stream, peer)) => {
-                if let Some(admitted) = connections.admit() {
+                if let Some(admitted) = connections.admit(peer.ip()) {
                     open.spawn(connection(
                         stream,
                         peer,
@@ -115,7 +115,8 @@ async fn connection(
         let life = life.clone();
         move |request: Request<_>| {
             let in_flight = InFlight::begin(&life);
-            let answer = CALLER.scope(peer, front.answer(link, request.map(Body::new)));
+            let answer = front.answer(link, &life, request.map(Body::new));
+            let answer = CALLER.scope(peer, answer);
             async move {
                 let answer = answer.await;
                 Ok::<_, Infallible>(answer.map(|body| in_flight.until_sent(body)))
@@ -133,6 +134,10 @@ async fn connection(
         ended = connection.as_mut() => ended,
         () = admitted.silent() => return,
         () = life.evicted() => {
+            // Nothing that a stranger waits for is worth a place.
+            if !life.is_known() {
+                return;
+            }
             // A request may be on its way to a connection that was idle just now: it is answered still.
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(GOODBYE, connection).await {

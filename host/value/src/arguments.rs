@@ -3,7 +3,7 @@
 //! On a command line each argument is WAVE, except where that would only be in the way: text for a `string` needs no
 //! quotes, a single character for a `char` neither. An option that is not given is none.
 
-use crate::error::excerpt;
+use crate::error::{brief, excerpt};
 use crate::json::JsonReader;
 use crate::text::Parser;
 use crate::{Error, ErrorKind, FuncType, Limits, Param, Type, Value, names, wave};
@@ -63,7 +63,7 @@ impl FuncType {
     /// Refuses a function that nobody can call from outside, before any text is taken for what it can never be.
     fn takes_values(&self) -> Result<(), Error> {
         let refused = |param: &Param| {
-            let ty = never_given(&param.ty)?.to_string();
+            let ty = brief(never_given(&param.ty)?);
             Some(Error::new(ErrorKind::NotAnArgument { ty }).in_field(&param.name))
         };
         self.params.iter().find_map(refused).map_or(Ok(()), Err)
@@ -171,7 +171,7 @@ impl Param {
             ty => {
                 let kind = ErrorKind::MissingArgument {
                     name: self.name.clone(),
-                    expected: ty.to_string(),
+                    expected: brief(ty),
                 };
                 Err(Error::new(kind).with_hint(self.example()))
             }
@@ -187,10 +187,14 @@ impl Param {
         match ty.name() {
             Some(_) => format!(
                 "`{name}` takes {}, for example `{}`",
-                ty.shape(),
+                brief(ty.shape()),
                 ty.example()
             ),
-            None => format!("`{name}` takes {ty}, for example `{}`", ty.example()),
+            None => format!(
+                "`{name}` takes {}, for example `{}`",
+                brief(ty),
+                ty.example()
+            ),
         }
     }
 }

@@ -56,6 +56,8 @@ pub enum ErrorKind {
     TooDeep { limit: u32 },
     #[error("takes more than {limit} bytes")]
     TooManyBytes { limit: usize },
+    #[error("takes more than {limit} bytes as text")]
+    TooMuchText { limit: usize },
     #[error("consists of more than {limit} values")]
     TooManyValues { limit: usize },
     /// The wire bytes are not an encoding of the type.
@@ -84,15 +86,15 @@ impl Error {
 
     pub(crate) fn wrong_type(expected: impl fmt::Display, found: impl fmt::Display) -> Self {
         Self::new(ErrorKind::WrongType {
-            expected: expected.to_string(),
-            found: found.to_string(),
+            expected: brief(expected),
+            found: brief(found),
         })
     }
 
     pub(crate) fn out_of_range(expected: impl fmt::Display, found: impl fmt::Display) -> Self {
         Self::new(ErrorKind::OutOfRange {
-            expected: expected.to_string(),
-            found: found.to_string(),
+            expected: brief(expected),
+            found: brief(found),
         })
     }
 
@@ -177,6 +179,7 @@ impl ErrorKind {
             ErrorKind::NotAnArgument { .. } => "not-an-argument",
             ErrorKind::TooDeep { .. } => "too-deep",
             ErrorKind::TooManyBytes { .. } => "too-many-bytes",
+            ErrorKind::TooMuchText { .. } => "too-much-text",
             ErrorKind::TooManyValues { .. } => "too-many-values",
             ErrorKind::Malformed { .. } => "malformed-encoding",
             ErrorKind::Syntax { .. } => "malformed-text",
@@ -239,11 +242,38 @@ fn known_names(name: &str, known: &[String]) -> String {
 
 /// The known name most like a mistyped one, if any is like it at all.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    /// Comparing takes the product of two lengths.
+    const MAX_BYTES: usize = 256;
     known
+        .filter(|candidate| candidate.len() <= MAX_BYTES)
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// A type as an error may show it: cut where it is longer than anyone reads.
+pub(crate) fn brief(shown: impl fmt::Display) -> String {
+    const MAX_BYTES: usize = 400;
+    struct Cut(String);
+    impl fmt::Write for Cut {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let room = MAX_BYTES.saturating_sub(self.0.len());
+            match text.len() <= room {
+                true => self.0.push_str(text),
+                false => {
+                    self.0.push_str(&text[..text.floor_char_boundary(room)]);
+                    self.0.push('…');
+                    // Ends the printing; the rest is not even made.
+                    return Err(fmt::Error);
+                }
+            }
+            Ok(())
+        }
+    }
+    let mut cut = Cut(String::new());
+    let _ = fmt::write(&mut cut, format_args!("{shown}"));
+    cut.0
 }
 
 /// A text from the input as an error may show it: short, without control characters.

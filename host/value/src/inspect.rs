@@ -1,13 +1,14 @@
 //! The interface of a component, read from its bytes without running or compiling it.
 //!
 //! The bytes are untrusted. The parser underneath bounds types (depth 100, a million nodes when shared ones are written
-//! out); this adds a smaller bound on what is written out, because every function carries its types in full.
+//! out); this adds bounds on names, on types and on what is written out, because every function carries its types in full,
+//! and every use of a type its name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use wasmparser::{ComponentExternalKind, Parser, Payload};
-use wit_component::WitPrinter;
+use wit_component::{Output, OutputToString, WitPrinter};
 use wit_parser::decoding::{DecodedWasm, decode};
 use wit_parser::{
     Docs, Function, FunctionKind, Handle, InterfaceId, PackageId, Resolve, Type as WitType,
@@ -16,7 +17,7 @@ use wit_parser::{
 
 use crate::{
     Case, Enum, ExportPath, Field, Flags, FuncType, Interface, Label, Param, Record, Type,
-    TypeNesting, Variant, type_nesting,
+    TypeNesting, Variant, measure, type_nesting,
 };
 
 /// The parser's own limit, `MAX_WASM_COMPONENT_TYPE_DEPTH`.
@@ -24,6 +25,13 @@ const MAX_TYPE_DEPTH: u64 = 100;
 
 /// Types of all functions together, counting a shared type each time it is used. Real interfaces have hundreds.
 const MAX_TYPE_NODES: usize = 100_000;
+
+/// Names, comments and types of all functions together, and the printed WIT: each may take this much. Real ones take some
+/// hundred kilobytes, and both travel in one message.
+const MAX_TEXT_BYTES: usize = 4 << 20;
+
+/// One name. The longest real ones, an interface with its package and version, stay under 200 bytes; the parser takes 100 kB.
+pub(crate) const MAX_NAME_BYTES: usize = 1 << 10;
 
 /// Packages of the platform, not of the component: importing them is listed, printing them would bury its own.
 const FOREIGN_NAMESPACES: [&str; 2] = ["wasi", "lydian"];
@@ -47,6 +55,15 @@ pub enum InspectError {
     Malformed { reason: String },
     #[error("the functions' types have more than {MAX_TYPE_NODES} parts")]
     TooManyTypes,
+    #[error("a name is {bytes} bytes long, more than the limit of {MAX_NAME_BYTES} bytes")]
+    NameTooLong { bytes: usize },
+    #[error("the interface is too large to be written out")]
+    TooLarge,
+    #[error(
+        "fixed-length lists hold more than {} elements",
+        Type::MAX_FIXED_ELEMENTS
+    )]
+    FixedListTooLong,
 }
 
 impl InspectError {
@@ -67,6 +84,11 @@ impl InspectError {
                 "build it again, or look at it with `wasm-tools validate`"
             }
             InspectError::TooManyTypes => "export fewer functions or smaller types",
+            InspectError::NameTooLong { .. } => "give it a shorter name",
+            InspectError::TooLarge => {
+                "export fewer functions, with smaller types and shorter names"
+            }
+            InspectError::FixedListTooLong => "use lists without a fixed length",
         };
         vec![hint.to_owned()]
     }
@@ -167,6 +189,7 @@ fn bounded(component: &[u8]) -> Result<(), InspectError> {
 }
 
 fn read_interface(component: &[u8]) -> Result<Interface, InspectError> {
+    measure::measure(component)?;
     let malformed = |error| InspectError::Malformed {
         reason: format!("{error:#}"),
     };
@@ -179,8 +202,8 @@ fn read_interface(component: &[u8]) -> Result<Interface, InspectError> {
         .keys()
         .map(|key| resolve.name_world_key(key))
         .collect();
-    let wit = print_wit(&resolve, world).map_err(|reason| InspectError::Malformed { reason })?;
     let functions = Functions::new(&resolve).of_world(&resolve.worlds[world])?;
+    let wit = print_wit(&resolve, world)?;
     Ok(Interface {
         functions,
         imports,
@@ -188,7 +211,7 @@ fn read_interface(component: &[u8]) -> Result<Interface, InspectError> {
     })
 }
 
-fn print_wit(resolve: &Resolve, world: WorldId) -> Result<String, String> {
+fn print_wit(resolve: &Resolve, world: WorldId) -> Result<String, InspectError> {
     let Some(main) = resolve.worlds[world].package else {
         return Ok(String::new());
     };
@@ -200,11 +223,15 @@ fn print_wit(resolve: &Resolve, world: WorldId) -> Result<String, String> {
         })
         .map(|(id, _)| id)
         .collect();
-    let mut printer = WitPrinter::default();
-    printer
-        .print(resolve, main, &own)
-        .map_err(|error| format!("{error:#}"))?;
-    Ok(without_foreign(&printer.output.to_string()))
+    let mut printer = WitPrinter::new(Bounded::default());
+    let printed = printer.print(resolve, main, &own);
+    printed.map_err(|error| InspectError::Malformed {
+        reason: format!("{error:#}"),
+    })?;
+    match printer.output.written > MAX_TEXT_BYTES {
+        true => Err(InspectError::TooLarge),
+        false => Ok(without_foreign(&String::from(printer.output.text))),
+    }
 }
 
 /// An import of a package that is not printed is a comment, or the text would be no WIT by itself.
@@ -224,12 +251,119 @@ fn without_foreign(wit: &str) -> String {
     lines.collect()
 }
 
+/// Keeps what is printed up to [`MAX_TEXT_BYTES`], and counts the rest: the printer cannot be stopped from here.
+#[derive(Default)]
+struct Bounded {
+    text: OutputToString,
+    written: usize,
+    level: usize,
+}
+
+impl Bounded {
+    fn room_for(&mut self, bytes: usize) -> bool {
+        self.written = self.written.saturating_add(bytes);
+        self.written <= MAX_TEXT_BYTES
+    }
+}
+
+impl Output for Bounded {
+    fn push_str(&mut self, text: &str) {
+        if self.room_for(text.len()) {
+            self.text.push_str(text);
+        }
+    }
+
+    fn indent_if_needed(&mut self) -> bool {
+        self.text.indent_if_needed()
+    }
+
+    fn indent_start(&mut self) {
+        self.level += 1;
+        if self.room_for(2) {
+            self.text.indent_start();
+        }
+    }
+
+    fn indent_end(&mut self) {
+        self.level = self.level.saturating_sub(1);
+        if self.room_for(2 + 2 * self.level) {
+            self.text.indent_end();
+        }
+    }
+
+    fn newline(&mut self) {
+        // With the next line's indentation.
+        if self.room_for(1 + 2 * self.level) {
+            self.text.newline();
+        }
+    }
+}
+
 /// Turns the parser's functions into ours, each type once.
 struct Functions<'a> {
     resolve: &'a Resolve,
-    /// A named or composite type and how many nodes it has when written out.
-    types: HashMap<TypeId, (Type, usize)>,
+    /// A named or composite type and how large it is.
+    types: HashMap<TypeId, (Type, Size)>,
     nodes_left: usize,
+    bytes_left: usize,
+}
+
+/// How large a type is when written out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    /// Types in it, itself included, a shared one each time it is used.
+    nodes: usize,
+    /// Bytes of the names and comments in it.
+    bytes: usize,
+    /// Values that one of it consists of, those in lists of no fixed length left out.
+    elements: u64,
+}
+
+impl Size {
+    const ONE: Self = Self {
+        nodes: 1,
+        bytes: 0,
+        elements: 1,
+    };
+
+    fn add(&mut self, part: Self) {
+        self.nodes = self.nodes.saturating_add(part.nodes);
+        self.bytes = self.bytes.saturating_add(part.bytes);
+        self.elements = self.elements.saturating_add(part.elements);
+    }
+
+    /// A type whose parts together have this size.
+    fn of(ty: &Type, parts: Self) -> Self {
+        let labels = |labels: &[Label]| -> usize {
+            let texts = labels
+                .iter()
+                .map(|label| label.name.len() + label.docs.len());
+            texts.sum()
+        };
+        let own = match ty {
+            Type::Record(record) => {
+                let fields = record.fields.iter();
+                let fields: usize = fields.map(|it| it.name.len() + it.docs.len()).sum();
+                record.docs.len() + fields
+            }
+            Type::Variant(variant) => {
+                let cases = variant.cases.iter();
+                let cases: usize = cases.map(|it| it.name.len() + it.docs.len()).sum();
+                variant.docs.len() + cases
+            }
+            Type::Enum(cases) => cases.docs.len() + labels(&cases.cases),
+            Type::Flags(flags) => flags.docs.len() + labels(&flags.flags),
+            Type::Own(name) | Type::Borrow(name) => name.len(),
+            _ => 0,
+        };
+        Self {
+            nodes: parts.nodes.saturating_add(1),
+            bytes: parts
+                .bytes
+                .saturating_add(own + ty.name().map_or(0, str::len)),
+            elements: ty.elements(parts.elements),
+        }
+    }
 }
 
 impl<'a> Functions<'a> {
@@ -238,6 +372,7 @@ impl<'a> Functions<'a> {
             resolve,
             types: HashMap::new(),
             nodes_left: MAX_TYPE_NODES,
+            bytes_left: MAX_TEXT_BYTES,
         }
     }
 
@@ -281,8 +416,11 @@ impl<'a> Functions<'a> {
         let name = interface
             .map(|interface| format!("{interface}#{local}"))
             .unwrap_or(local);
+        let docs = text(&function.docs);
+        self.take_text(&[&name, interface.unwrap_or_default(), &function.name, &docs])?;
         let mut params = Vec::with_capacity(function.params.len());
         for param in &function.params {
+            self.take_text(&[&param.name])?;
             params.push(Param {
                 name: param.name.clone(),
                 ty: self.counted(&param.ty)?,
@@ -302,7 +440,7 @@ impl<'a> Functions<'a> {
             params,
             result,
             is_async: function.kind.is_async(),
-            docs: text(&function.docs),
+            docs,
             export,
         })
     }
@@ -321,16 +459,30 @@ impl<'a> Functions<'a> {
     }
 
     fn counted(&mut self, ty: &WitType) -> Result<Type, InspectError> {
-        let (ty, nodes) = self.ty(ty);
+        let (ty, size) = self.ty(ty);
+        if size.elements > Type::MAX_FIXED_ELEMENTS {
+            return Err(InspectError::FixedListTooLong);
+        }
         self.nodes_left = self
             .nodes_left
-            .checked_sub(nodes)
+            .checked_sub(size.nodes)
             .ok_or(InspectError::TooManyTypes)?;
+        self.take_bytes(size.bytes)?;
         Ok(ty)
     }
 
-    /// The type, and how many nodes it has when written out. Recursion is bounded by the parser's depth limit.
-    fn ty(&mut self, ty: &WitType) -> (Type, usize) {
+    fn take_text(&mut self, texts: &[&str]) -> Result<(), InspectError> {
+        self.take_bytes(texts.iter().map(|text| text.len()).sum())
+    }
+
+    fn take_bytes(&mut self, bytes: usize) -> Result<(), InspectError> {
+        let left = self.bytes_left.checked_sub(bytes);
+        self.bytes_left = left.ok_or(InspectError::TooLarge)?;
+        Ok(())
+    }
+
+    /// The type, and how large it is when written out. Recursion is bounded by the parser's depth limit.
+    fn ty(&mut self, ty: &WitType) -> (Type, Size) {
         let primitive = match ty {
             WitType::Bool => Type::Bool,
             WitType::U8 => Type::U8,
@@ -348,27 +500,31 @@ impl<'a> Functions<'a> {
             WitType::ErrorContext => Type::ErrorContext,
             WitType::Id(id) => return self.defined(*id),
         };
-        (primitive, 1)
+        (primitive, Size::ONE)
     }
 
-    fn defined(&mut self, id: TypeId) -> (Type, usize) {
+    fn defined(&mut self, id: TypeId) -> (Type, Size) {
         if let Some(known) = self.types.get(&id) {
             return known.clone();
         }
-        let mut nodes = 1;
-        let ty = self.convert(id, &mut nodes);
-        self.types.insert(id, (ty.clone(), nodes));
-        (ty, nodes)
+        let mut parts = Size::default();
+        let ty = self.convert(id, &mut parts);
+        let size = match self.resolve.types[id].kind {
+            TypeDefKind::Type(_) => parts,
+            _ => Size::of(&ty, parts),
+        };
+        self.types.insert(id, (ty.clone(), size));
+        (ty, size)
     }
 
-    fn convert(&mut self, id: TypeId, nodes: &mut usize) -> Type {
+    fn convert(&mut self, id: TypeId, parts: &mut Size) -> Type {
         let resolve = self.resolve;
         let def = &resolve.types[id];
         let name = def.name.clone();
         let docs = text(&def.docs);
         let mut part = |ty: &WitType| {
             let (ty, more) = self.ty(ty);
-            *nodes += more;
+            parts.add(more);
             ty
         };
         match &def.kind {

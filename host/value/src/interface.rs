@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{excerpt, nearest};
-use crate::{FuncType, names};
+use crate::{Error, FuncType, names, ty_json};
 
 /// What a component offers and needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,25 @@ pub struct NoFunction {
 }
 
 impl Interface {
+    /// The interface that [`Interface::to_json`] wrote.
+    ///
+    /// # Errors
+    /// As [`FuncType::from_json`].
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        let interface: Self = ty_json::parse(text)?;
+        for function in &interface.functions {
+            let valid = function.validate();
+            valid.map_err(|error| error.in_field(&function.name))?;
+        }
+        Ok(interface)
+    }
+
+    /// The JSON form.
+    pub fn to_json(&self) -> String {
+        // Maps with string keys and strings only: nothing serde_json refuses.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     /// The function of this name, or, for the empty name, the only one.
     ///
     /// The full name always works; a part works while it is unambiguous: without the version

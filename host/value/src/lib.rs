@@ -38,6 +38,8 @@ pub mod json;
 mod limits;
 mod matching;
 #[cfg(feature = "inspect")]
+mod measure;
+#[cfg(feature = "inspect")]
 mod nesting;
 mod text;
 mod ty;
@@ -63,6 +65,6 @@ pub use matching::Args;
 pub use nesting::{TypeNesting, type_nesting};
 pub use ty::{Case, Enum, Field, Flags, Label, Record, ResultType, Type, Variant};
 pub use value::Value;
-pub use wire::{Reader, len_prefix};
+pub use wire::{Entries, Reader, len_prefix};
 pub use wit::{Handle, Wit, from_wire, to_wire};
 pub use wit_docs::with_docs;

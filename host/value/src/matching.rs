@@ -1,6 +1,6 @@
 //! Whether a Rust type fits a function's: compared once per function, so that calls need no check.
 
-use crate::{Error, ErrorKind, FuncType, Limits, Type, Wit};
+use crate::{Error, FuncType, Limits, Type, Wit};
 
 /// All arguments of a call, as a tuple of [`Wit`] types.
 pub trait Args: Wit {
@@ -156,7 +156,7 @@ impl Type {
     fn mismatch(&self, given: &Type) -> Error {
         let (expected, found) = (self.to_string(), given.to_string());
         if expected != found {
-            return ErrorKind::WrongType { expected, found }.into();
+            return Error::wrong_type(expected, found);
         }
         Error::wrong_type(self.shape(), given.shape())
     }

@@ -4,6 +4,7 @@
 //! depth limit or at the first bracket the type has no place for.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -17,8 +18,16 @@ pub(crate) struct Source<'a> {
     pub(crate) pos: usize,
     depth: u32,
     values: usize,
+    /// Bytes of packed numbers and strings that may still be built.
+    bytes: usize,
+    /// The names of a type in their order, by where they lie: sorted once for all the values of the type. A reader is gone
+    /// before the types it reads, so no other names come to lie there.
+    sorted: HashMap<usize, Box<[u32]>>,
     limits: Limits,
 }
+
+/// Lists of names up to this long are searched from front to back.
+const FEW_NAMES: usize = 16;
 
 impl<'a> Source<'a> {
     pub(crate) fn new(text: &'a str, limits: &Limits) -> Self {
@@ -27,6 +36,8 @@ impl<'a> Source<'a> {
             pos: 0,
             depth: 0,
             values: limits.values,
+            bytes: limits.bytes,
+            sorted: HashMap::new(),
             limits: *limits,
         }
     }
@@ -91,6 +102,37 @@ impl<'a> Source<'a> {
             limit: self.limits.values,
         })?;
         Ok(())
+    }
+
+    /// Takes the room that these bytes need in the value.
+    pub(crate) fn count_bytes(&mut self, bytes: usize) -> Result<(), Error> {
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.ok_or(ErrorKind::TooManyBytes {
+            limit: self.limits.bytes,
+        })?;
+        Ok(())
+    }
+
+    /// Where among `names` this one is. A value of many items looks its names up for each, so long lists are searched in
+    /// their order.
+    pub(crate) fn position<T: Named>(&mut self, known: &[T], name: &str) -> Option<usize> {
+        let exact = self.exactly(known, name);
+        // A name may be spelled as in the source.
+        exact.or_else(|| self.exactly(known, &names::kebab(name)))
+    }
+
+    fn exactly<T: Named>(&mut self, names: &[T], name: &str) -> Option<usize> {
+        if names.len() <= FEW_NAMES {
+            return names.iter().position(|known| known.name() == name);
+        }
+        let sorted = self.sorted.entry(names.as_ptr().addr()).or_insert_with(|| {
+            let mut order: Vec<u32> = (0u32..).take(names.len()).collect();
+            order.sort_unstable_by_key(|index| names.get(*index as usize).map(T::name));
+            order.into()
+        });
+        let at = |index: &u32| names.get(*index as usize).map(T::name);
+        let found = sorted.binary_search_by(|index| at(index).cmp(&Some(name)));
+        found.ok().map(|place| sorted[place] as usize)
     }
 
     /// A number as JSON and WAVE spell it: `-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?`.
@@ -177,7 +219,10 @@ pub(crate) trait Parser<'a>: Sized {
         item: &Type,
         len: Option<u32>,
     ) -> Result<Vec<N>, Error> {
-        self.items(ty, len, |p| p.number(item))
+        self.items(ty, len, |p| {
+            p.source().count_bytes(size_of::<N>())?;
+            p.number(item)
+        })
     }
 
     fn items<T>(
@@ -291,8 +336,7 @@ floats! { f32 f64 }
 pub(crate) struct Fields<'t> {
     record: &'t crate::Record,
     values: Vec<Option<Value>>,
-    /// Fields mostly come in order, so the search for the next one starts here. A record that is written backwards costs
-    /// the square of its fields, at most 10,000 in a component.
+    /// Fields mostly come in order, so the search for the next one starts here.
     next: usize,
 }
 
@@ -316,13 +360,7 @@ impl<'t> Fields<'t> {
             .get(self.next)
             .is_some_and(|field| field.name == name)
             .then_some(self.next);
-        let found = in_order
-            .or_else(|| fields.iter().position(|field| field.name == name))
-            .or_else(|| {
-                fields
-                    .iter()
-                    .position(|field| names::means(name, &field.name))
-            });
+        let found = in_order.or_else(|| parser.source().position(fields, name));
         let Some(index) = found else {
             return Err(Error::unknown(
                 "field",
@@ -341,12 +379,12 @@ impl<'t> Fields<'t> {
         Ok(())
     }
 
-    /// The record; an absent option is none.
-    pub(crate) fn finish(self) -> Result<Value, Error> {
+    /// The record; an absent option is none, and counts as a value like one that is written.
+    pub(crate) fn finish(self, source: &mut Source<'_>) -> Result<Value, Error> {
         let fields = self.record.fields.iter().zip(self.values);
         let values = fields.map(|(field, value)| match (value, &field.ty) {
             (Some(value), _) => Ok(value),
-            (None, Type::Option(_)) => Ok(Value::Option(None)),
+            (None, Type::Option(_)) => source.count_value().map(|()| Value::Option(None)),
             (None, _) => Err(ErrorKind::MissingField {
                 name: field.name.clone(),
             }
@@ -356,30 +394,50 @@ impl<'t> Fields<'t> {
     }
 }
 
+/// What has a name to be looked up by.
+pub(crate) trait Named {
+    fn name(&self) -> &str;
+}
+
+impl Named for &str {
+    fn name(&self) -> &str {
+        self
+    }
+}
+
+macro_rules! named {
+    ($($ty:ident)*) => {
+        $(impl Named for crate::$ty {
+            fn name(&self) -> &str {
+                &self.name
+            }
+        })*
+    };
+}
+
+named! { Field Case Label }
+
 /// Index of the case of this name.
-pub(crate) fn case_of<'t>(
+pub(crate) fn case_of<T: Named>(
+    source: &mut Source<'_>,
     what: &'static str,
     name: &str,
-    names: impl Iterator<Item = &'t str> + Clone,
+    names: &[T],
 ) -> Result<u32, Error> {
-    let exact = names.clone().position(|case| case == name);
-    let found = exact.or_else(|| {
-        names
-            .clone()
-            .position(|case| crate::names::means(name, case))
-    });
+    let found = source.position(names, name);
     found
         .map(|index| index as u32)
-        .ok_or_else(|| Error::unknown(what, name, names))
+        .ok_or_else(|| Error::unknown(what, name, names.iter().map(T::name)))
 }
 
 /// Adds the flag of this name to those already set.
 pub(crate) fn set_flag(
+    source: &mut Source<'_>,
     set: &mut Vec<u32>,
     flags: &crate::Flags,
     name: Cow<'_, str>,
 ) -> Result<(), Error> {
-    let index = case_of("flag", &name, flags.flags.iter().map(|flag| &*flag.name))?;
+    let index = case_of(source, "flag", &name, &flags.flags)?;
     match set.binary_search(&index) {
         Ok(_) => Err(Error::new(ErrorKind::Duplicate).in_field(&name)),
         Err(place) => {

@@ -204,6 +204,24 @@ impl Type {
         }))
     }
 
+    /// How many elements the fixed-length lists in one value may hold together, nested ones multiplied: as many as the default
+    /// payload has bytes.
+    pub(crate) const MAX_FIXED_ELEMENTS: u64 = 64 << 20;
+
+    /// How many values one value of the type consists of, when its parts consist of `parts`. What a list of no fixed length
+    /// holds does not count, unless it is too much already.
+    pub(crate) fn elements(&self, parts: u64) -> u64 {
+        match self {
+            Type::FixedList(_, len) => parts.max(1).saturating_mul(u64::from(*len)),
+            Type::List(_) | Type::Map(..) | Type::Stream(_) | Type::Future(_)
+                if parts <= Self::MAX_FIXED_ELEMENTS =>
+            {
+                1
+            }
+            _ => parts.max(1),
+        }
+    }
+
     /// Bytes of one value when every value of the type takes as many and any bytes of that length are a value, save for NaNs.
     pub(crate) fn packed_width(&self) -> Option<usize> {
         match self {

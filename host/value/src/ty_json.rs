@@ -31,50 +31,68 @@ impl Type {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    fn validate(&self, depth: u32) -> Result<(), Error> {
+    /// Refuses what no component could have. Returns how many values one value of the type consists of.
+    fn validate(&self, depth: u32) -> Result<u64, Error> {
         if depth > Limits::MAX_DEPTH {
             return Err(ErrorKind::TooDeep {
                 limit: Limits::MAX_DEPTH,
             }
             .into());
         }
-        let inner = |ty: &Type| ty.validate(depth + 1);
+        let mut parts = 0u64;
+        let mut inner = |ty: &Type| {
+            parts = parts.saturating_add(ty.validate(depth + 1)?);
+            Ok::<_, Error>(())
+        };
         match self {
-            Type::List(item) | Type::Option(item) => inner(item),
-            Type::FixedList(_, 0) => Err(malformed("a list of length 0")),
-            Type::FixedList(item, _) => inner(item),
-            Type::Map(key, value) => inner(key).and_then(|()| inner(value)),
-            Type::Tuple(items) => items.iter().try_for_each(inner),
+            Type::List(item) | Type::Option(item) => inner(item)?,
+            Type::FixedList(_, 0) => return Err(malformed("a list of length 0")),
+            Type::FixedList(item, _) => inner(item)?,
+            Type::Map(key, value) => {
+                inner(key)?;
+                inner(value)?;
+            }
+            Type::Tuple(items) => items.iter().try_for_each(inner)?,
             Type::Record(record) => {
                 distinct(
                     record.fields.iter().map(|field| &*field.name),
                     "record without fields",
                 )?;
-                record.fields.iter().try_for_each(|field| inner(&field.ty))
+                record
+                    .fields
+                    .iter()
+                    .try_for_each(|field| inner(&field.ty))?;
             }
             Type::Variant(variant) => {
                 distinct(
                     variant.cases.iter().map(|case| &*case.name),
                     "variant without cases",
                 )?;
-                variant
-                    .cases
-                    .iter()
-                    .filter_map(|case| case.ty.as_ref())
-                    .try_for_each(inner)
+                let mut payloads = variant.cases.iter().filter_map(|case| case.ty.as_ref());
+                payloads.try_for_each(inner)?;
             }
             Type::Enum(cases) => distinct(
                 cases.cases.iter().map(|case| &*case.name),
                 "enum without cases",
-            ),
+            )?,
             Type::Flags(flags) => distinct(
                 flags.flags.iter().map(|flag| &*flag.name),
                 "flags without names",
-            ),
-            Type::Result(result) => result.ok.iter().chain(&result.err).try_for_each(inner),
-            Type::Stream(item) | Type::Future(item) => item.iter().try_for_each(|item| inner(item)),
-            _ => Ok(()),
+            )?,
+            Type::Result(result) => result.ok.iter().chain(&result.err).try_for_each(inner)?,
+            Type::Stream(item) | Type::Future(item) => {
+                item.iter().try_for_each(|item| inner(item))?;
+            }
+            _ => {}
         }
+        let elements = self.elements(parts);
+        if elements > Self::MAX_FIXED_ELEMENTS {
+            return Err(malformed(&format!(
+                "its fixed-length lists hold more than {} elements",
+                Self::MAX_FIXED_ELEMENTS
+            )));
+        }
+        Ok(elements)
     }
 }
 
@@ -82,16 +100,19 @@ impl FuncType {
     /// The function this JSON describes; fails as [`Type::from_json`] does.
     pub fn from_json(text: &str) -> Result<FuncType, Error> {
         let func: FuncType = parse(text)?;
-        for param in &func.params {
-            param
-                .ty
-                .validate(0)
-                .map_err(|error| error.in_field(&param.name))?;
-        }
-        func.result
-            .iter()
-            .try_for_each(|ty| ty.validate(0).map_err(|error| error.in_field("result")))?;
+        func.validate()?;
         Ok(func)
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        for param in &self.params {
+            let valid = param.ty.validate(0);
+            valid.map_err(|error| error.in_field(&param.name))?;
+        }
+        if let Some(ty) = &self.result {
+            ty.validate(0).map_err(|error| error.in_field("result"))?;
+        }
+        Ok(())
     }
 
     /// The JSON form.
@@ -101,7 +122,7 @@ impl FuncType {
 }
 
 /// Parses JSON whose nesting fits the deepest type there may be: deeper than serde_json's own limit, far from the stack's.
-fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Error> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Error> {
     if nesting(text) > (Limits::MAX_DEPTH as usize + 2) * JSON_LEVELS {
         return Err(ErrorKind::TooDeep {
             limit: Limits::MAX_DEPTH,

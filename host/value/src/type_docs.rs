@@ -1,5 +1,6 @@
 //! What is said of types, put back into the types of a function: a component has no comments.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::{FuncType, Type};
@@ -13,6 +14,7 @@ impl FuncType {
         let prefix = interface.map_or_else(String::new, |interface| format!("{interface}#"));
         let told = Told {
             prefix,
+            bytes_left: Cell::new(MAX_DOCS_BYTES),
             docs: &docs,
         };
         let mut function = self.clone();
@@ -24,9 +26,14 @@ impl FuncType {
     }
 }
 
+/// What comments may add to the types of one function: each use of a type repeats what is said of it.
+const MAX_DOCS_BYTES: usize = 256 << 10;
+
 /// What is said, and what stands before the names in it.
 struct Told<'f, 'a> {
     prefix: String,
+    /// Beyond it, comments are left out.
+    bytes_left: Cell<usize>,
     docs: &'f dyn Fn(&str) -> Option<&'a str>,
 }
 
@@ -37,8 +44,11 @@ impl Told<'_, '_> {
             return;
         };
         let dot = if part.is_empty() { "" } else { "." };
-        let said = (self.docs)(&format!("{}{name}{dot}{part}", self.prefix));
-        *docs = said.unwrap_or_default().to_owned();
+        let said = (self.docs)(&format!("{}{name}{dot}{part}", self.prefix)).unwrap_or_default();
+        if let Some(left) = self.bytes_left.get().checked_sub(said.len()) {
+            self.bytes_left.set(left);
+            *docs = said.to_owned();
+        }
     }
 
     fn arc(&self, ty: &Arc<Type>) -> Arc<Type> {

@@ -37,7 +37,7 @@ pub enum Value {
     F32s(Vec<f32>),
     F64s(Vec<f64>),
     List(Vec<Value>),
-    /// Entries in the order they are encoded, which is significant.
+    /// Entries in any order: encoding puts them in that of their keys' bytes, and refuses a key that is there twice.
     Map(Vec<(Value, Value)>),
     /// The fields in the type's order.
     Record(Vec<Value>),
@@ -133,7 +133,7 @@ impl PartialEq for Value {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_f64(a, b))
             }
             (List(a), List(b)) | (Record(a), Record(b)) | (Tuple(a), Tuple(b)) => a == b,
-            (Map(a), Map(b)) => a == b,
+            (Map(a), Map(b)) => a == b || same_entries(a, b),
             (Variant(i, a), Variant(j, b)) => i == j && a == b,
             (Option(a), Option(b)) => a == b,
             (Result(a), Result(b)) => a == b,
@@ -143,6 +143,16 @@ impl PartialEq for Value {
 }
 
 impl Eq for Value {}
+
+/// Whether two maps have the same entries, in whatever order.
+fn same_entries(a: &[(Value, Value)], b: &[(Value, Value)]) -> bool {
+    let mut found = vec![false; b.len()];
+    a.len() == b.len()
+        && a.iter().all(|entry| {
+            let place = (0..b.len()).find(|place| !found[*place] && b[*place] == *entry);
+            place.is_some_and(|place| !std::mem::replace(&mut found[place], true))
+        })
+}
 
 fn same_f32(a: &f32, b: &f32) -> bool {
     a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())

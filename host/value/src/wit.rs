@@ -11,6 +11,9 @@
 //! | tuples of up to 12 | `tuple<…>` |
 //! | [`Handle`] | any `own` or `borrow` handle |
 //! | structs and enums with `#[derive(Wit)]` | records, variants, enums |
+//!
+//! The entries of a map are written in the order of their keys' bytes. Pairs in a `Vec` that are given for a `map` must be in
+//! that order.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash};
@@ -18,7 +21,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::wire::{len_prefix, packed};
+use crate::wire::{Entries, len_prefix, packed};
 use crate::{Error, ErrorKind, Limits, Reader, Type};
 
 /// A Rust type with a WIT type, encoded and decoded directly. Lists of numbers are one copy.
@@ -304,11 +307,7 @@ impl<K: Wit + Ord, V: Wit> Wit for BTreeMap<K, V> {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        len_prefix(self.len(), out);
-        for (key, value) in self {
-            key.encode(out);
-            value.encode(out);
-        }
+        encode_entries(self.len(), self.iter(), out);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Error> {
@@ -323,14 +322,8 @@ impl<K: Wit + Eq + Hash, V: Wit, S: BuildHasher + Default> Wit for HashMap<K, V,
         Type::map(K::ty(), V::ty())
     }
 
-    /// Entries are written in the order of their bytes, so that equal maps have equal bytes.
     fn encode(&self, out: &mut Vec<u8>) {
-        len_prefix(self.len(), out);
-        let mut entries: Vec<Vec<u8>> = self.iter().map(encode_entry).collect();
-        entries.sort_unstable();
-        entries
-            .iter()
-            .for_each(|entry| out.extend_from_slice(entry));
+        encode_entries(self.len(), self.iter(), out);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Error> {
@@ -340,14 +333,26 @@ impl<K: Wit + Eq + Hash, V: Wit, S: BuildHasher + Default> Wit for HashMap<K, V,
     }
 }
 
-fn encode_entry<K: Wit, V: Wit>((key, value): (&K, &V)) -> Vec<u8> {
-    let mut entry = Vec::new();
-    key.encode(&mut entry);
-    value.encode(&mut entry);
-    entry
+/// Writes a map's entries in the order of their keys' bytes, so that equal maps have equal bytes.
+fn encode_entries<'a, K: Wit + 'a, V: Wit + 'a>(
+    len: usize,
+    entries: impl Iterator<Item = (&'a K, &'a V)>,
+    out: &mut Vec<u8>,
+) {
+    len_prefix(len, out);
+    let mut written = Entries::new(out.len());
+    for (key, value) in entries {
+        key.encode(out);
+        written.key_ends(out.len());
+        value.encode(out);
+        written.ends(out.len());
+    }
+    // Keys that differ and have the same bytes are for the reader to refuse.
+    let _ = written.sort(out);
 }
 
-/// Reads a map's entries; `insert` says whether the key was there before, which is refused.
+/// Reads a map's entries; `insert` says whether the key was there before, which is refused. Their order is not looked at:
+/// the bytes may be those of a list of pairs, which a map is read from as well.
 fn decode_entries<K: Wit, V: Wit>(
     reader: &mut Reader<'_>,
     mut insert: impl FnMut(K, V) -> bool,

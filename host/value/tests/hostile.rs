@@ -389,3 +389,163 @@ fn a_check_does_not_read_packed_integers() {
     reader.skip(&Type::list(Type::U8)).unwrap();
     assert_eq!(reader.remaining(), 0);
 }
+
+/// A record of 5,000 options is two bytes of text and 5,000 values: what is left out is paid for like what is written.
+#[test]
+fn absent_options_are_values() {
+    let fields = (0..5_000).map(|n| (format!("f{n}"), Type::option(Type::U8)));
+    let ty = Type::list(Type::record("r", fields));
+    let text = |count: usize, one: &str| format!("[{}]", vec![one; count].join(","));
+    // 1,000 records would be 5,000,000 values.
+    for error in [
+        json::from_str(&ty, &text(1_000, "{}"), &limits()).unwrap_err(),
+        wave::parse(&ty, &text(1_000, "{:}"), &limits()).unwrap_err(),
+    ] {
+        assert_eq!(error.code(), "too-many-values", "{error}");
+    }
+    assert!(json::from_str(&ty, &text(800, "{}"), &limits()).is_ok());
+    let func = FuncType::new("f", [("x", ty)], None);
+    let argument = format!("[{}]", text(1_000, "{}"));
+    let error = func.args_from_json(&argument, &limits()).unwrap_err();
+    assert_eq!(error.code(), "too-many-values", "{error}");
+}
+
+/// A digit of text may be eight bytes of a value.
+#[test]
+fn packed_numbers_and_strings_are_bounded_in_bytes() {
+    let limits = Limits {
+        bytes: 1_000,
+        ..limits()
+    };
+    let numbers = |count: usize| format!("[{}]", vec!["1"; count].join(","));
+    let ty = Type::list(Type::U64);
+    assert!(json::from_str(&ty, &numbers(125), &limits).is_ok());
+    let long = format!("\"{}\"", "a".repeat(1_001));
+    for error in [
+        json::from_str(&ty, &numbers(126), &limits).unwrap_err(),
+        wave::parse(&ty, &numbers(126), &limits).unwrap_err(),
+        json::from_str(&Type::String, &long, &limits).unwrap_err(),
+        wave::parse(&Type::String, &long, &limits).unwrap_err(),
+    ] {
+        assert_eq!(error.code(), "too-many-bytes", "{error}");
+    }
+}
+
+/// Names are looked up for each item: a type of many names must not make its values the product of the two. Looked through,
+/// these would take minutes.
+#[test]
+fn many_names_are_found_quickly() {
+    const NAMES: usize = 10_000;
+    const ITEMS: usize = 200_000;
+    let names: Vec<String> = (0..NAMES).map(|n| format!("name-{n}")).collect();
+    let cases = Type::list(Type::enumeration("e", &names));
+    let last = format!("\"name-{}\"", NAMES - 1);
+    let text = format!("[{}]", vec![&*last; ITEMS].join(","));
+    let expected = Value::List(vec![Value::Enum(NAMES as u32 - 1); ITEMS]);
+    assert_eq!(
+        json::from_str(&cases, &text, &limits()),
+        Ok(expected.clone())
+    );
+    assert_eq!(
+        wave::parse(&cases, &text.replace('"', ""), &limits()),
+        Ok(expected)
+    );
+    let record = Type::record("r", names.iter().map(|name| (name.as_str(), Type::Bool)));
+    let backwards = names.iter().rev().map(|name| format!("\"{name}\":true"));
+    let text = format!("{{{}}}", backwards.collect::<Vec<_>>().join(","));
+    let text = format!("[{}]", vec![text; 20].join(","));
+    assert!(json::from_str(&Type::list(record), &text, &limits()).is_ok());
+    let unknown = json::from_str(&cases, r#"["name-x"]"#, &limits()).unwrap_err();
+    assert_eq!(unknown.code(), "unknown-name");
+}
+
+/// What lists of a fixed length hold is multiplied without wrapping, and bounded.
+#[test]
+fn fixed_length_lists_are_bounded_by_what_they_hold() {
+    let cube = (0..3).fold(Type::U8, |ty, _| Type::fixed_list(ty, 1 << 30));
+    let wide = Type::fixed_list(Type::tuple([Type::U8, Type::U8]), 33 << 20);
+    let inside = Type::list(Type::option(Type::fixed_list(Type::U8, 65 << 20)));
+    for ty in [cube, wide, inside] {
+        let error = Type::from_json(&ty.to_json()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "malformed type: its fixed-length lists hold more than 67108864 elements"
+        );
+        let func = FuncType::new("f", [("x", ty.clone())], None);
+        let error = FuncType::from_json(&func.to_json()).unwrap_err();
+        assert_eq!(error.code(), "malformed-type");
+        // A type that came another way still ends at the bytes there are.
+        assert_eq!(
+            ty.check(&[1, 1], &limits()).unwrap_err().code(),
+            "malformed-encoding"
+        );
+        assert!(ty.decode(&[1, 1], &limits()).is_err());
+    }
+    let fits = Type::fixed_list(Type::fixed_list(Type::U8, 1 << 13), 1 << 13);
+    assert_eq!(Type::from_json(&fits.to_json()), Ok(fits));
+}
+
+/// Two orders of one map would be two encodings of one value.
+#[test]
+fn a_map_is_taken_in_one_order_only() {
+    let ty = Type::map(Type::String, Type::U8);
+    assert_eq!(ty.check(&[2, 1, b'a', 1, 1, b'b', 2], &limits()), Ok(()));
+    for (wire, code) in [
+        ([2, 1, b'b', 1, 1, b'a', 2], "malformed-encoding"),
+        ([2, 1, b'a', 1, 1, b'a', 2], "duplicate"),
+    ] {
+        assert_eq!(ty.check(&wire, &limits()).unwrap_err().code(), code);
+        assert_eq!(ty.decode(&wire, &limits()).unwrap_err().code(), code);
+        assert_eq!(
+            json::to_string(&ty, &wire, &limits()).unwrap_err().code(),
+            code
+        );
+        assert_eq!(
+            wave::to_string(&ty, &wire, &limits()).unwrap_err().code(),
+            code
+        );
+    }
+    let twice = wave::parse(&ty, r#"[("a", 1), ("b", 2), ("a", 3)]"#, &limits()).unwrap();
+    let error = ty.encode(&twice, &limits()).unwrap_err();
+    assert_eq!(error.to_string(), "[2].key: given twice");
+}
+
+/// An error is read by a person: a type of any size is shown in a line or two.
+#[test]
+fn errors_show_the_beginning_of_a_large_type() {
+    let items = vec![Type::enumeration(&"a".repeat(1_000), ["x"]); 1_000];
+    let func = FuncType::new("f", [("x", Type::tuple(items))], None);
+    let error = func.args_from_json("[true]", &limits()).unwrap_err();
+    assert!(
+        error.to_string().len() < 1_000,
+        "{}",
+        error.to_string().len()
+    );
+    assert!(error.hints().iter().all(|hint| hint.len() < 1_000));
+}
+
+/// A case is a byte on the wire and its name as text: printing must not take a thousand times the result.
+#[test]
+fn text_is_bounded_by_the_bytes_it_stands_for() {
+    let limits = Limits {
+        bytes: 1 << 20,
+        ..limits()
+    };
+    let ty = Type::list(Type::enumeration("e", ["a".repeat(1_000)]));
+    let wire = |len: usize| {
+        let mut wire = Vec::new();
+        lydian_value::len_prefix(len, &mut wire);
+        wire.resize(wire.len() + len, 0);
+        wire
+    };
+    assert!(json::to_string(&ty, &wire(8_000), &limits).is_ok());
+    for error in [
+        json::to_string(&ty, &wire(1_000_000), &limits).unwrap_err(),
+        wave::to_string(&ty, &wire(1_000_000), &limits).unwrap_err(),
+    ] {
+        assert_eq!(error.code(), "too-much-text", "{error}");
+    }
+    let numbers = Type::list(Type::S8);
+    let wire = [wire(1_000_000 - 3)[..3].to_vec(), vec![0x80; 1_000_000 - 3]].concat();
+    assert!(json::to_string(&numbers, &wire, &limits).is_ok());
+}

@@ -304,3 +304,108 @@ fn component_types_that_nest_without_end_are_refused() {
         assert_eq!(inspect(&bytes), Err(refused));
     }
 }
+
+/// A component that takes `uses` values of one type, whose name is `name`.
+fn uses_of_a_name(name: &str, uses: usize) -> Vec<u8> {
+    let uses = vec!["$x"; uses].join(" ");
+    let text = format!(
+        r#"(component
+            (type $t (record (field "b" u8)))
+            (import "{name}" (type $x (eq $t)))
+            (core module $m (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+                (func (export "f") (param i32)))
+            (core instance $i (instantiate $m))
+            (func (export "f") (param "p" (tuple {uses}))
+                (canon lift (core func $i "f") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#
+    );
+    wat::parse_str(&text).unwrap()
+}
+
+/// A name is a byte where it is used and all of itself where it is written out: 100 kB could take gigabytes.
+#[test]
+fn names_are_bounded_one_by_one_and_all_together() {
+    let long = "a".repeat(90_000);
+    assert_eq!(
+        inspect(&uses_of_a_name(&long, 9_000)),
+        Err(InspectError::NameTooLong { bytes: 90_000 })
+    );
+    let short = "a".repeat(1_000);
+    let error = inspect(&uses_of_a_name(&short, 9_000)).unwrap_err();
+    assert_eq!(error, InspectError::TooLarge);
+    assert!(!error.hints().is_empty());
+    assert!(inspect(&uses_of_a_name(&short, 1_000)).is_ok());
+}
+
+/// An instance type is written once and imported under many names; the parser makes a copy for each.
+#[test]
+fn what_the_parser_copies_is_bounded_before_it_does() {
+    let name = |kind: &str, n: usize| format!("{kind}{n}-{}", "a".repeat(900));
+    let functions: String = (0..400)
+        .map(|n| format!(r#"(export "{}" (func))"#, name("f", n)))
+        .collect();
+    let imports: String = (0..400)
+        .map(|n| format!(r#"(import "{}" (instance (type $t)))"#, name("i", n)))
+        .collect();
+    let text = format!("(component (type $t (instance {functions})) {imports})");
+    let bytes = wat::parse_str(&text).unwrap();
+    assert!(bytes.len() < 1 << 20);
+    assert_eq!(inspect(&bytes), Err(InspectError::TooLarge));
+}
+
+/// The types of imports are printed too, and no exported function counts them.
+#[test]
+fn the_printed_wit_is_bounded() {
+    let params: String = (0..1_000)
+        .map(|n| format!(r#"(param "p{n}-{}" u8)"#, "a".repeat(900)))
+        .collect();
+    let imports: String = (0..8)
+        .map(|n| format!(r#"(import "f{n}" (func {params}))"#))
+        .collect();
+    let bytes = wat::parse_str(&format!("(component {imports})")).unwrap();
+    assert_eq!(inspect(&bytes), Err(InspectError::TooLarge));
+}
+
+/// 2^90 elements wrap in any machine's arithmetic.
+#[test]
+fn fixed_length_lists_beyond_any_memory_are_refused() {
+    let component = |len: u32| {
+        let text = format!(
+            r#"(component
+                (type $a (list u8 {len}))
+                (type $b (list $a {len}))
+                (type $c (list $b {len}))
+                (core module $m (memory (export "memory") 1)
+                    (func (export "f") (result i32) (i32.const 0)))
+                (core instance $i (instantiate $m))
+                (func (export "f") (result (tuple $c u8))
+                    (canon lift (core func $i "f") (memory (core memory $i "memory")))))"#
+        );
+        inspect(&wat::parse_str(&text).unwrap())
+    };
+    let error = component(1 << 30).unwrap_err();
+    assert_eq!(error, InspectError::FixedListTooLong);
+    assert_eq!(
+        error.to_string(),
+        "fixed-length lists hold more than 67108864 elements"
+    );
+    assert!(component(4).is_ok());
+}
+
+/// A description that is written down must be read again, however deep its types are.
+#[test]
+fn an_interface_reads_back_from_its_json() {
+    let interface = interface();
+    assert_eq!(
+        Interface::from_json(&interface.to_json()).as_ref(),
+        Ok(&interface)
+    );
+    let deep = (0..90).fold(Type::U8, |ty, _| {
+        Type::record("r", [("a", Type::option(ty))])
+    });
+    let deep = Interface {
+        functions: vec![FuncType::new("f", [("x", deep)], None)],
+        ..Interface::default()
+    };
+    assert_eq!(Interface::from_json(&deep.to_json()), Ok(deep));
+}

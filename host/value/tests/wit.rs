@@ -98,9 +98,39 @@ fn equal_maps_have_equal_bytes() {
         from_wire::<HashMap<String, u32>>(&wire, &limits()).unwrap(),
         map
     );
+    let tree: BTreeMap<String, u32> = map.clone().into_iter().collect();
+    assert_eq!(to_wire(&tree, &limits()).unwrap(), wire);
+    let backwards = tree
+        .iter()
+        .rev()
+        .map(|(key, n)| (key.as_str().into(), Value::U32(*n)));
+    let ty = <HashMap<String, u32>>::ty();
+    let value = Value::Map(backwards.collect());
+    assert_eq!(ty.encode(&value, &limits()).unwrap(), wire);
+    assert_eq!(ty.decode(&wire, &limits()).unwrap(), value);
     let twice = [2, 1, b'a', 1, 1, b'a', 2];
     let error = from_wire::<BTreeMap<String, u8>>(&twice, &limits()).unwrap_err();
     assert_eq!(error.to_string(), "[1].key: given twice");
+}
+
+/// Numbers are little-endian on the wire, so their order there is not the order of a tree.
+#[test]
+fn a_map_s_order_is_that_of_its_keys_bytes() {
+    let map = BTreeMap::from([(1u16, true), (256, false)]);
+    let wire = to_wire(&map, &limits()).unwrap();
+    assert_eq!(*wire, [2, 0, 1, 0, 1, 0, 1]);
+    let ty = <BTreeMap<u16, bool>>::ty();
+    assert_eq!(ty.check(&wire, &limits()), Ok(()));
+    for text in ["[(1, true), (256, false)]", "[(256, false), (1, true)]"] {
+        let value = lydian_value::wave::parse(&ty, text, &limits()).unwrap();
+        assert_eq!(ty.encode(&value, &limits()).unwrap(), wire, "{text}");
+    }
+    // A function may give its map as a list of pairs, in any order.
+    let backwards = [2, 1, 0, 1, 0, 1, 0];
+    assert_eq!(
+        from_wire::<BTreeMap<u16, bool>>(&backwards, &limits()).unwrap(),
+        map
+    );
 }
 
 /// The check is made once per function, so it has to be right.
@@ -214,5 +244,22 @@ proptest! {
         agree::<(Vec<u16>, [bool; 3])>(&wire)?;
         agree::<Result<Vec<Vec<u8>>, char>>(&wire)?;
         agree::<Option<Option<(f32, Bytes)>>>(&wire)?;
+    }
+
+    /// Equal maps have equal bytes, whatever made them and in whatever order.
+    #[test]
+    fn maps_have_one_encoding(entries in prop::collection::hash_map(any::<(u16, String)>(), any::<Option<u8>>(), 0..12)) {
+        type Tree = BTreeMap<(u16, String), Option<u8>>;
+        let tree: Tree = entries.clone().into_iter().collect();
+        let wire = to_wire(&entries, &limits()).unwrap();
+        prop_assert_eq!(&to_wire(&tree, &limits()).unwrap(), &wire);
+        let ty = Tree::ty();
+        prop_assert_eq!(ty.check(&wire, &limits()), Ok(()));
+        let value = ty.decode(&wire, &limits()).unwrap();
+        prop_assert_eq!(&ty.encode(&value, &limits()).unwrap(), &wire);
+        let Value::Map(mut all) = value else { panic!("a map") };
+        all.reverse();
+        prop_assert_eq!(&ty.encode(&Value::Map(all), &limits()).unwrap(), &wire);
+        prop_assert_eq!(from_wire::<Tree>(&wire, &limits()).unwrap(), tree);
     }
 }

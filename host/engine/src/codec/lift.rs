@@ -6,6 +6,7 @@ use crate::current;
 use crate::ledger::{Charge, FREE_BYTES};
 use crate::limit::LimitHit;
 use bytes::Bytes;
+use lydian_value::Entries;
 use wasmtime::component::__internal::wasmtime_environ::component::StringEncoding;
 use wasmtime::component::__internal::{InterfaceType, LiftContext};
 use wasmtime::component::{FutureReader, Lift, ResourceAny, StreamReader};
@@ -87,6 +88,10 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
                 let (pointer, len) = pair(bytes);
                 self.list(item, pointer, len)
             }
+            Kind::Map(entry) => {
+                let (pointer, len) = pair(bytes);
+                self.map(entry, pointer, len)
+            }
             Kind::FixedList(item, _) if item.size > 0 => bytes
                 .chunks_exact(item.size)
                 .try_for_each(|bytes| self.load(item, bytes)),
@@ -115,6 +120,7 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
         match &node.kind {
             Kind::String => self.string(flat[0].get_u32(), flat[1].get_u32()),
             Kind::List(item) => self.list(item, flat[0].get_u32(), flat[1].get_u32()),
+            Kind::Map(entry) => self.map(entry, flat[0].get_u32(), flat[1].get_u32()),
             Kind::FixedList(item, len) => {
                 let width = item.flat.unwrap_or(0);
                 (0..*len as usize)
@@ -190,6 +196,37 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
     fn list(&mut self, item: &Node, pointer: u32, len: u32) -> Result<()> {
         push_len(&mut self.out, len);
         self.items(item, pointer as usize, len as usize)
+    }
+
+    /// Reads a map, whose entries the guest may have in any order; on the wire they have one.
+    fn map(&mut self, entry: &Node, pointer: u32, len: u32) -> Result<()> {
+        let Kind::Record(fields) = &entry.kind else {
+            bail!("a map's entries are not pairs");
+        };
+        if keys_there_are(&fields[0].node).is_some_and(|most| len > most) {
+            bail!("a map in the result has a key twice");
+        }
+        push_len(&mut self.out, len);
+        let Some(size) = (len as usize).checked_mul(entry.size) else {
+            bail!("a map in the result lies outside memory")
+        };
+        let bytes = self.window(pointer as usize, size)?;
+        self.check_align(pointer, entry.align)?;
+        self.room((len as usize).saturating_mul(entry.min_wire))?;
+        let mut written = Entries::new(self.out.len());
+        for bytes in bytes.chunks_exact(entry.size.max(1)) {
+            for (index, field) in fields.iter().enumerate() {
+                self.load(&field.node, &bytes[field.offset..][..field.node.size])?;
+                match index {
+                    0 => written.key_ends(self.out.len()),
+                    _ => written.ends(self.out.len()),
+                }
+            }
+        }
+        if written.sort(&mut self.out).is_some() {
+            bail!("a map in the result has a key twice");
+        }
+        Ok(())
     }
 
     /// Reads `count` values one after the other, without a length before them.
@@ -300,6 +337,16 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
         } else {
             bail!("a pointer in the result is not aligned")
         }
+    }
+}
+
+/// How many keys of a type there can be, where they are so few that a map of more is known to repeat one before it is read.
+fn keys_there_are(key: &Node) -> Option<u32> {
+    match (&key.kind, key.size) {
+        (Kind::Bool, _) => Some(2),
+        (Kind::Int { .. }, 1) => Some(1 << 8),
+        (Kind::Int { .. }, 2) => Some(1 << 16),
+        _ => None,
     }
 }
 

@@ -112,7 +112,7 @@ impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
                 let pair = self.string()?;
                 self.put_pair(at, pair);
             }
-            Kind::List(item) => {
+            Kind::List(item) | Kind::Map(item) => {
                 let pair = self.list(item)?;
                 self.put_pair(at, pair);
             }
@@ -154,7 +154,7 @@ impl<'a, 'cx, T: 'static> Lowering<'a, 'cx, T> {
                 let pair = self.string()?;
                 flatten_pair(flat, pair);
             }
-            Kind::List(item) => {
+            Kind::List(item) | Kind::Map(item) => {
                 let pair = self.list(item)?;
                 flatten_pair(flat, pair);
             }

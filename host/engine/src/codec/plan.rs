@@ -92,8 +92,9 @@ pub(super) enum Kind {
     F64,
     Char,
     String,
-    /// Lists, and maps as lists of pairs.
     List(Box<Node>),
+    /// A list of pairs, which is put in order when it is read.
+    Map(Box<Node>),
     FixedList(Box<Node>, u32),
     /// Records, tuples, parameters.
     Record(Box<[Field]>),
@@ -176,7 +177,7 @@ impl Builder<'_> {
             InterfaceType::Char => Kind::Char,
             InterfaceType::String => Kind::String,
             InterfaceType::List(i) => Kind::List(self.boxed(self.types[i].element, depth)?),
-            InterfaceType::Map(i) => Kind::List(Box::new(self.map_entry(i, depth)?)),
+            InterfaceType::Map(i) => Kind::Map(Box::new(self.map_entry(i, depth)?)),
             InterfaceType::FixedLengthList(i) => Kind::FixedList(
                 self.boxed(self.types[i].element, depth)?,
                 self.types[i].size,
@@ -307,7 +308,7 @@ fn scalars(kind: &Kind, size: usize) -> Option<Box<[Scalar]>> {
 fn min_wire(kind: &Kind, size: usize) -> usize {
     match kind {
         Kind::Bool | Kind::Int { .. } | Kind::F32 | Kind::F64 | Kind::Char => size,
-        Kind::String | Kind::List(_) => 1,
+        Kind::String | Kind::List(_) | Kind::Map(_) => 1,
         Kind::FixedList(item, len) => item.min_wire * *len as usize,
         Kind::Record(fields) => fields.iter().map(|field| field.node.min_wire).sum(),
         Kind::Variant(_) => 1,
@@ -324,6 +325,7 @@ fn is_plain(kind: &Kind) -> bool {
         Kind::Variant(variant) => variant.cases.iter().flatten().all(|case| case.plain),
         Kind::String
         | Kind::List(_)
+        | Kind::Map(_)
         | Kind::Handle(_)
         | Kind::Stream(..)
         | Kind::Future(..)

@@ -68,6 +68,41 @@ async fn high_bits_of_narrow_results_do_not_count() {
     );
 }
 
+/// A guest's maps have an order of their own; on the wire there is one, and no key is there twice.
+#[tokio::test]
+async fn maps_of_guests_are_put_in_order() {
+    let component = component(
+        r#"(component
+          (core module $m
+            (memory (export "memory") 1)
+            (data (i32.const 64) "\00\01\01\00" "\01\00\02\00")
+            (data (i32.const 80) "\01\00\01\00" "\01\00\02\00")
+            (data (i32.const 16) "\40\00\00\00\02\00\00\00")
+            (data (i32.const 24) "\50\00\00\00\02\00\00\00")
+            (data (i32.const 32) "\00\00\00\00\ff\ff\ff\0f")
+            (func (export "good") (result i32) (i32.const 16))
+            (func (export "twice") (result i32) (i32.const 24))
+            (func (export "long") (result i32) (i32.const 32)))
+          (core instance $i (instantiate $m))
+          (func (export "good") (result (map u16 u8)) (canon lift (core func $i "good") (memory (core memory $i "memory"))))
+          (func (export "twice") (result (map u16 u8)) (canon lift (core func $i "twice") (memory (core memory $i "memory"))))
+          (func (export "long") (result (map u16 u8)) (canon lift (core func $i "long") (memory (core memory $i "memory")))))"#,
+    )
+    .await;
+    let good = component.function("good").unwrap();
+    let outcome = call(&good, &[]).await;
+    assert_eq!(**outcome.result.as_ref().unwrap(), [2, 0, 1, 1, 1, 0, 2]);
+    let entries = [(1, 2), (256, 1)].map(|(key, value)| (Value::U16(key), Value::U8(value)));
+    assert_eq!(
+        value(&good, &outcome),
+        Some(Value::Map(entries.into_iter().collect()))
+    );
+    for name in ["twice", "long"] {
+        let failed = failure(call(&component.function(name).unwrap(), &[]).await);
+        assert!(failed.message.contains("key twice"), "{failed:?}");
+    }
+}
+
 /// Named types are declared beside a component's functions, so they are tried by hand.
 #[tokio::test]
 async fn named_types_cross_in_memory_and_flat() {

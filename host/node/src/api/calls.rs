@@ -1,5 +1,6 @@
 //! `Calls`: running functions, and asking about their calls.
 
+use super::sending::{single, streamed};
 use super::{Streamed, log_stream};
 use crate::budget::Held;
 use crate::calls::query::Output;
@@ -20,7 +21,7 @@ impl Calls for CallsService {
         &self,
         request: Request<v1::InvokeRequest>,
     ) -> Result<Response<v1::InvokeResponse>, Status> {
-        Ok(Response::new(self.0.invoke(request.into_inner()).await?))
+        Ok(single(self.0.invoke(request.into_inner()).await?))
     }
 
     type RunStream = Streamed<v1::RunEvent>;
@@ -30,7 +31,7 @@ impl Calls for CallsService {
         request: Request<v1::InvokeRequest>,
     ) -> Result<Response<Self::RunStream>, Status> {
         let events = self.0.run(request.into_inner()).await?;
-        Ok(Response::new(ReceiverStream::new(events).map(Ok).boxed()))
+        Ok(streamed(ReceiverStream::new(events).map(Ok)))
     }
 
     type MapStream = Streamed<v1::MapResponse>;
@@ -53,7 +54,7 @@ impl Calls for CallsService {
                 Error::invalid("part", "is not `open`: the first message opens the map").into(),
             );
         };
-        Ok(Response::new(self.0.map(open, inputs, room).await?.boxed()))
+        Ok(streamed(self.0.map(open, inputs, room).await?))
     }
 
     type SessionStream = Streamed<v1::SessionResponse>;
@@ -74,7 +75,7 @@ impl Calls for CallsService {
             .into());
         };
         let answers = self.0.session(open, requests).await?;
-        Ok(Response::new(ReceiverStream::new(answers).boxed()))
+        Ok(streamed(ReceiverStream::new(answers)))
     }
 
     async fn spawn(
@@ -88,7 +89,7 @@ impl Calls for CallsService {
         &self,
         request: Request<v1::GetCallRequest>,
     ) -> Result<Response<v1::GetCallResponse>, Status> {
-        Ok(Response::new(self.0.get_call(request.into_inner()).await?))
+        Ok(single(self.0.get_call(request.into_inner()).await?))
     }
 
     async fn cancel(

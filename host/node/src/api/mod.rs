@@ -5,6 +5,7 @@ mod blobs;
 mod calls;
 mod nodes;
 pub(crate) mod payload;
+pub(crate) mod sending;
 
 pub(crate) use apps::AppsService;
 pub(crate) use blobs::BlobsService;

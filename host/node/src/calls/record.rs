@@ -177,7 +177,7 @@ impl Call {
         };
         progress.finished_at_ms = now_ms();
         progress.usage = usage.into();
-        progress.failure = failure;
+        progress.failure = failure.map(remembered);
         drop(progress);
         self.mounts.lock().clear();
         self.over.notify_waiters();
@@ -272,8 +272,52 @@ impl Call {
     }
 }
 
+/// A failure as it is remembered. Names in a backtrace and texts of guests are as long as their authors like, and thousands
+/// of calls are remembered.
+fn remembered(mut failure: Failure) -> Failure {
+    const MAX_BYTES: usize = 4 << 10;
+    const MAX_BACKTRACE_BYTES: usize = 8 << 10;
+    const MAX_HINTS: usize = 8;
+    cut(&mut failure.message, MAX_BYTES);
+    cut(&mut failure.backtrace, MAX_BACKTRACE_BYTES);
+    failure.hints.truncate(MAX_HINTS);
+    for hint in &mut failure.hints {
+        cut(hint, MAX_BYTES / MAX_HINTS);
+    }
+    failure
+}
+
+/// Leaves at most so much of a text.
+fn cut(text: &mut String, bytes: usize) {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+}
+
 impl Progress {
     fn running(&self) -> bool {
         matches!(self.state, State::Queued | State::Running)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guest decides how long its functions' names are, and what it panics with.
+    #[test]
+    fn a_remembered_failure_is_small() {
+        let long = || "ü".repeat(1 << 20);
+        let mut failure = Failure::new(FailureKind::Trap, long());
+        failure.backtrace = long();
+        failure.hints = vec![long(); 100];
+        let kept = remembered(failure);
+        let hints: usize = kept.hints.iter().map(String::len).sum();
+        assert!(kept.message.len() + kept.backtrace.len() + hints < 17 << 10);
+        assert!(kept.message.ends_with('…'));
+        let short = Failure::new(FailureKind::Trap, "no").hint("try again");
+        assert_eq!(remembered(short.clone()), short);
     }
 }

@@ -17,13 +17,14 @@ use futures::{Stream, StreamExt};
 use lydian_api::v1::session_request::Part as Asked;
 use lydian_api::v1::session_response::Part as Said;
 use lydian_api::v1::{
-    self, SessionCall, SessionDrop, SessionOpen, SessionOpened, SessionRequest, SessionResponse,
-    SessionResult, Target,
+    self, LogChunk, SessionCall, SessionDrop, SessionOpen, SessionOpened, SessionRequest,
+    SessionResponse, SessionResult, Target,
 };
 use lydian_engine::{
     Component, Failure, FailureKind, Function, Grants, Outcome, Session, SessionOptions, Usage,
 };
 use lydian_value::FuncType;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -35,6 +36,10 @@ const IDLE: Duration = Duration::from_secs(300);
 
 /// Answers made ahead of a slow reader.
 const ANSWERS_AHEAD: usize = 4;
+
+/// Why a session ended that its client did not end.
+const CANCELLED: &str = "the session was cancelled";
+const GONE: &str = "the session's client went away";
 
 type Answers = mpsc::Sender<Result<SessionResponse, Status>>;
 
@@ -183,14 +188,14 @@ impl Open {
         R: Stream<Item = Result<SessionRequest, Status>> + Send + Unpin,
     {
         let call = self.running.call.id.to_string();
-        if self
-            .say(Said::Opened(SessionOpened { call }))
-            .await
-            .is_err()
-        {
+        let opened = self.say(Said::Opened(SessionOpened { call }));
+        if opened.await.is_err() {
             return;
         }
-        let end = self.answer_all(&mut requests).await;
+        let end = match self.answer_all(&mut requests).await {
+            Ok(()) => None,
+            Err(end) => Some(end),
+        };
         let Open {
             session,
             running,
@@ -205,8 +210,8 @@ impl Open {
         running.call.finished(used, end);
     }
 
-    /// Until the client ends the session, leaves, idles or is cancelled; then the failure to remember.
-    async fn answer_all<R>(&mut self, requests: &mut R) -> Option<Failure>
+    /// Until the client ends the session; the failure to remember when it leaves, idles, stops reading or is cancelled.
+    async fn answer_all<R>(&mut self, requests: &mut R) -> Result<(), Failure>
     where
         R: Stream<Item = Result<SessionRequest, Status>> + Send + Unpin,
     {
@@ -214,11 +219,11 @@ impl Open {
         loop {
             let request = tokio::select! {
                 biased;
-                () = cancel.cancelled() => return Some(cancelled("the session was cancelled")),
-                () = self.answers.closed() => return Some(cancelled("the session's client went away")),
+                () = cancel.cancelled() => return Err(cancelled(CANCELLED)),
+                () = self.answers.closed() => return Err(cancelled(GONE)),
                 chunks = self.log.next() => {
                     for chunk in chunks.unwrap_or_default() {
-                        self.say(Said::Log(chunk)).await.ok()?;
+                        self.say(Said::Log(chunk)).await?;
                     }
                     continue;
                 }
@@ -228,41 +233,41 @@ impl Open {
                 Err(_) => {
                     let status =
                         Status::aborted(format!("the session was idle for {} s", IDLE.as_secs()));
-                    let _ = self.answers.send(Err(status)).await;
-                    return Some(cancelled("the session was idle"));
+                    self.send(Err(status)).await?;
+                    return Err(cancelled("the session was idle"));
                 }
-                Ok(None) => return None,
-                Ok(Some(Err(_))) => return Some(cancelled("the session's client went away")),
+                Ok(None) => return Ok(()),
+                Ok(Some(Err(_))) => return Err(cancelled(GONE)),
                 Ok(Some(Ok(request))) => {
-                    if let Err(status) = self.answer(request).await {
-                        let _ = self.answers.send(Err(status)).await;
-                        return None;
+                    if let Err(status) = self.answer(request).await? {
+                        return self.send(Err(status)).await;
                     }
                 }
             }
         }
     }
 
-    async fn answer(&mut self, request: SessionRequest) -> Result<(), Status> {
+    /// Carries a request out and answers it. A request that is none ends the session with a status.
+    async fn answer(&mut self, request: SessionRequest) -> Result<Result<(), Status>, Failure> {
         let said = match request.part {
-            Some(Asked::Call(call)) => self.call(call).await?,
+            Some(Asked::Call(call)) => self.call(call).await,
             Some(Asked::Drop(drop)) => self.drop_handle(drop).await,
             _ => {
-                return Err(Error::invalid(
+                return Ok(Err(Error::invalid(
                     "part",
                     "is neither `call` nor `drop`: a session is opened once",
                 )
-                .into());
+                .into()));
             }
         };
         for chunk in self.log.ready().unwrap_or_default() {
             self.say(Said::Log(chunk)).await?;
         }
-        self.say(said).await
+        self.say(said).await.map(Ok)
     }
 
     /// A wrong function or argument is the answer to this call and does not end the session.
-    async fn call(&mut self, call: SessionCall) -> Result<Said, Status> {
+    async fn call(&mut self, call: SessionCall) -> Said {
         let failed = |failure| {
             result(
                 call.id,
@@ -275,16 +280,14 @@ impl Open {
         let function = match self.component.function(&call.function) {
             Ok(function) if !in_sessions(&self.manifest, function.name()) => {
                 let text = format!("function `{}` is of a class", function.name());
-                return Ok(failed(Failure::new(FailureKind::Arguments, text).hint(
+                return failed(Failure::new(FailureKind::Arguments, text).hint(
                     "call its methods without a session: they share the state of kept instances",
-                )));
+                ));
             }
             Ok(function) => function,
             Err(error) => {
                 let failure = Failure::new(FailureKind::Arguments, error.to_string());
-                return Ok(failed(
-                    error.hints().into_iter().fold(failure, Failure::hint),
-                ));
+                return failed(error.hints().into_iter().fold(failure, Failure::hint));
             }
         };
         let bounds = lydian_value::Limits {
@@ -294,9 +297,9 @@ impl Open {
         if let Err(error) = function.ty().check_args(&call.args, &bounds) {
             let failure = Failure::new(FailureKind::Arguments, error.to_string());
             let failure = error.hints().into_iter().fold(failure, Failure::hint);
-            return Ok(failed(
+            return failed(
                 failure.hint(format!("the function is `{}`", function.ty().signature())),
-            ));
+            );
         }
         let limit = self.limits.payload_bytes;
         if call.args.len() as u64 > limit {
@@ -304,7 +307,7 @@ impl Open {
                 "the arguments take {} bytes, over the limit of {limit} bytes",
                 call.args.len()
             );
-            return Ok(failed(Failure::new(FailureKind::Payload, text)));
+            return failed(Failure::new(FailureKind::Payload, text));
         }
         let outcome = self.carry_out(function, call.args).await;
         self.used.run += outcome.usage.run;
@@ -317,28 +320,36 @@ impl Open {
             .used
             .peak_memory_bytes
             .max(outcome.usage.peak_memory_bytes);
-        Ok(result(call.id, outcome))
+        result(call.id, outcome)
     }
 
-    /// Calls, and sends what is printed meanwhile. A client that goes away takes the call with it.
+    /// Calls, and sends what is printed meanwhile. A client that goes away takes the call with it; one that does not read
+    /// does not keep it from its end.
     async fn carry_out(&mut self, function: Function, args: bytes::Bytes) -> Outcome {
         let mut call = std::pin::pin!(self.session.call(function, args));
         let cancel = &self.running.call.cancel;
-        loop {
-            let chunks = tokio::select! {
+        // What was printed and not sent yet, oldest first.
+        let mut printed: VecDeque<LogChunk> = VecDeque::new();
+        let outcome = loop {
+            tokio::select! {
                 biased;
-                outcome = &mut call => return outcome,
-                () = self.answers.closed(), if !cancel.is_cancelled() => {
-                    cancel.cancel();
-                    continue;
+                outcome = &mut call => break outcome,
+                () = self.answers.closed(), if !cancel.is_cancelled() => cancel.cancel(),
+                room = self.answers.reserve(), if !printed.is_empty() && !cancel.is_cancelled() => {
+                    if let (Ok(room), Some(chunk)) = (room, printed.pop_front()) {
+                        room.send(Ok(Said::Log(chunk).into()));
+                    }
                 }
-                Some(chunks) = self.log.next() => chunks,
-            };
-            for chunk in chunks {
-                // When it is gone, the next round sees that.
-                let _ = self.answers.send(Ok(Said::Log(chunk).into())).await;
+                // No more of it while that waits, so the guest waits too.
+                Some(chunks) = self.log.next(), if printed.is_empty() => printed.extend(chunks),
+            }
+        };
+        for chunk in printed {
+            if self.say(Said::Log(chunk)).await.is_err() {
+                break;
             }
         }
+        outcome
     }
 
     async fn drop_handle(&mut self, drop: SessionDrop) -> Said {
@@ -350,9 +361,21 @@ impl Open {
         result(drop.id, outcome)
     }
 
-    async fn say(&self, said: Said) -> Result<(), Status> {
-        let gone = |_| Status::cancelled("the client went away");
-        self.answers.send(Ok(said.into())).await.map_err(gone)
+    async fn say(&self, said: Said) -> Result<(), Failure> {
+        self.send(Ok(said.into())).await
+    }
+
+    /// Sends when the client has read enough for it: it may take as long about that as about a request, and no longer than
+    /// the session lives.
+    async fn send(&self, said: Result<SessionResponse, Status>) -> Result<(), Failure> {
+        tokio::select! {
+            biased;
+            sent = self.answers.send(said) => sent.map_err(|_| cancelled(GONE)),
+            () = self.running.call.cancel.cancelled() => Err(cancelled(CANCELLED)),
+            () = tokio::time::sleep(IDLE) => {
+                Err(cancelled("the session's client stopped reading"))
+            }
+        }
     }
 }
 

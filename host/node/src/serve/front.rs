@@ -6,8 +6,10 @@
 //! 2. Only `application/grpc` over HTTP/2 reaches gRPC services; everything else gets the plain HTTP routes, where they do
 //!    not exist. No web page can make such a request: browsers speak HTTP/2 over TLS only, and ask first before they send
 //!    that content type.
-//! 3. A gRPC request must show the node's [`Token`], when it has one. Health checks need none.
+//! 3. A gRPC request must show the node's [`Token`], when it has one. A single health check needs none; it is answered in
+//!    time or not at all. The connection is a stranger's until a request on it has shown the token ([`Life`]).
 
+use super::connections::Life;
 use super::hosts::Hosts;
 use super::{Peer, token::Token};
 use crate::error::Error;
@@ -17,12 +19,16 @@ use axum::http::{HeaderMap, Request, Response, StatusCode, Version, header};
 use axum::response::IntoResponse;
 use futures::future::Either;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tonic::Status;
 use tower::Service;
 
-/// gRPC health checks are made by machines that hold no token, and tell nothing.
-const HEALTH: &str = "/grpc.health.v1.Health/";
+/// Health checks are made by machines that hold no token, and tell nothing. Watching would hold a stream for as long as
+/// the watcher likes.
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+/// How long a request without the token may take; most of it is its own sending.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The way from a socket to the routes.
 pub(crate) struct Front {
@@ -67,42 +73,58 @@ impl Front {
     pub(crate) fn answer(
         &self,
         link: Link,
+        life: &Life,
         mut request: Request<Body>,
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
         let grpc = is_grpc(request.headers());
-        let router = match self.route(link, &request, grpc) {
-            Ok(router) => router,
+        let (router, known) = match self.route(link, &request, grpc) {
+            Ok(route) => route,
             Err(refusal) => return Either::Left(std::future::ready(refusal.response(grpc))),
         };
+        if known {
+            life.recognise();
+        }
         request.extensions_mut().insert(Peer(link.peer));
         // A router is always ready.
         let answer = router.clone().call(request);
-        Either::Right(async { answer.await.unwrap_or_else(|never| match never {}) })
+        let answer = async { answer.await.unwrap_or_else(|never| match never {}) };
+        if known {
+            return Either::Right(Either::Left(answer));
+        }
+        Either::Right(Either::Right(async move {
+            let answer = tokio::time::timeout(STRANGER_TIMEOUT, answer).await;
+            answer.unwrap_or_else(|_| Refusal::Late.response(grpc))
+        }))
     }
 
-    fn route(&self, link: Link, request: &Request<Body>, grpc: bool) -> Result<&Router, Refusal> {
+    /// Where a request goes, and whether who sent it may ask for anything.
+    fn route(
+        &self,
+        link: Link,
+        request: &Request<Body>,
+        grpc: bool,
+    ) -> Result<(&Router, bool), Refusal> {
         if link.loopback
             && let Some(host) = asked_hosts(request).find(|host| !self.hosts.allow(host))
         {
             return Err(Refusal::Host(host.to_owned()));
         }
         match (grpc, request.version() >= Version::HTTP_2) {
-            (false, _) => Ok(&self.plain),
+            (false, _) => Ok((&self.plain, self.token.is_none())),
             (true, false) => Err(Refusal::Protocol),
-            (true, true) => self.check_token(request).map(|()| &self.all),
+            (true, true) => self.check_token(request).map(|known| (&self.all, known)),
         }
     }
 
-    fn check_token(&self, request: &Request<Body>) -> Result<(), Refusal> {
+    /// Whether the request shows the token, where it may do without.
+    fn check_token(&self, request: &Request<Body>) -> Result<bool, Refusal> {
         let Some(token) = &self.token else {
-            return Ok(());
+            return Ok(true);
         };
-        if request.uri().path().starts_with(HEALTH) {
-            return Ok(());
-        }
         match bearer(request.headers()) {
+            Some(given) if token.is(given) => Ok(true),
+            _ if request.uri().path() == HEALTH_CHECK => Ok(false),
             None => Err(Refusal::Token(Error::NoToken)),
-            Some(given) if token.is(given) => Ok(()),
             Some(_) => Err(Refusal::Token(Error::WrongToken)),
         }
     }
@@ -138,6 +160,8 @@ enum Refusal {
     Host(String),
     Protocol,
     Token(Error),
+    /// Without the token, and not sent in time.
+    Late,
 }
 
 impl Refusal {
@@ -157,6 +181,10 @@ impl Refusal {
                 (StatusCode::MISDIRECTED_REQUEST, text).into_response()
             }
             Self::Token(error) => in_grpc(error),
+            Self::Late if grpc => {
+                Status::deadline_exceeded("the request did not arrive in time").into_http()
+            }
+            Self::Late => StatusCode::REQUEST_TIMEOUT.into_response(),
         }
     }
 }

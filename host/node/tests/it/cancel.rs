@@ -1,8 +1,9 @@
 //! What is told of calls that were stopped: what they used until then.
 
-use crate::guests::{MATH, SLEEP};
+use crate::guests::{BYTES, MATH, SLEEP};
 use crate::harness::{TestNode, request};
-use lydian_api::v1::{self, call_info::State};
+use futures::StreamExt;
+use lydian_api::v1::{self, call_info::State, session_request, session_response};
 use std::time::Duration;
 
 /// As much as makes a stopped call's usage tell from none: 20 ms.
@@ -109,4 +110,39 @@ async fn a_call_cancelled_in_line_took_no_sandbox() {
         cancel(call).await.expect("an answer");
     }
     node.is_idle().await;
+}
+
+/// A client that does not read keeps the session's answers waiting, and not its sandbox from others.
+#[tokio::test]
+async fn a_session_that_is_not_read_can_be_cancelled() {
+    let node = TestNode::with(|options| options.max_sandboxes = Some(1)).await;
+    node.deploy("bytes", BYTES).await;
+    let open = v1::SessionOpen {
+        target: Some(v1::Target::app("", "bytes", "")),
+        ..Default::default()
+    };
+    let give = |id| v1::SessionCall {
+        id,
+        function: "give".into(),
+        args: (4u32 << 20).to_le_bytes().to_vec().into(),
+    };
+    let asked = (1..=30).map(|id| session_request::Part::Call(give(id)).into());
+    let opened = std::iter::once(session_request::Part::Open(open).into());
+    let requests = futures::stream::iter(opened.chain(asked).collect::<Vec<_>>());
+    let requests = requests.chain(futures::stream::pending());
+    let session = node.calls().session(requests).await.expect("it is opened");
+    let mut unread = session.into_inner();
+    let first = unread.message().await.expect("an answer").expect("one");
+    let Some(session_response::Part::Opened(opened)) = first.part else {
+        panic!("{first:?}");
+    };
+    // Until all has been filled that is between the session and its client.
+    let cancel = v1::CancelRequest { call: opened.call };
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let cancelled = node.calls().cancel(cancel).await.expect("an answer");
+    assert!(cancelled.into_inner().was_running);
+    node.is_idle().await;
+    let answer = node.invoke("bytes", "give", &5u32.to_le_bytes()).await;
+    assert_eq!(answer.expect("there is a sandbox").len(), 6);
+    drop(unread);
 }

@@ -256,3 +256,104 @@ async fn kept_alive_connections_without_a_next_request_are_closed() {
         .await;
     assert!(slept.is_ok(), "{slept:?}");
 }
+
+/// The beginning of an HTTP/2 connection and of one gRPC request, whose body never comes.
+fn begun(path: &str) -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, flags, 0, 0, 0, stream]);
+        frame.extend(payload);
+        frame
+    };
+    let mut head = Vec::new();
+    for (name, value) in [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+        (":path", path),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ] {
+        // A header by name and value, neither in a table.
+        head.push(0);
+        for text in [name, value] {
+            head.push(u8::try_from(text.len()).expect("short"));
+            head.extend(text.as_bytes());
+        }
+    }
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(4, 0, 0, &[]));
+    // END_HEADERS, and not END_STREAM.
+    bytes.extend(frame(1, 4, 1, &head));
+    bytes
+}
+
+fn with_token(request: v1::InfoRequest) -> Request<v1::InfoRequest> {
+    let mut request = Request::new(request);
+    let value = format!("Bearer {SECRET}").parse().expect("a value");
+    request.metadata_mut().insert("authorization", value);
+    request
+}
+
+/// As many connections without the token as anybody likes, each with a request that it never finishes: callers with the
+/// token are served, those who were there before and those who come.
+#[tokio::test]
+async fn connections_without_the_token_keep_nobody_out() {
+    let node = TestNode::with(|options| {
+        options.token = Some(Token::new(SECRET).expect("a token"));
+        options.max_connections = Some(32);
+    })
+    .await;
+    let mut before = NodesClient::new(harness::connect(node.address).await);
+    let request = || with_token(v1::InfoRequest {});
+    before.info(request()).await.expect("it shows the token");
+    let mut strangers = Vec::new();
+    for path in [
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.health.v1.Health/Check",
+        "/lydian.v1.Calls/Invoke",
+        "/lydian.v1.Calls/Session",
+    ] {
+        for _ in 0..100 {
+            let mut stream = TcpStream::connect(node.address).await.expect("accepted");
+            // The node may have closed it before all is sent.
+            let _ = stream.write_all(&begun(path)).await;
+            strangers.push(stream);
+        }
+        before.info(request()).await.expect("it is served still");
+        let mut new = NodesClient::new(harness::connect(node.address).await);
+        new.info(request()).await.expect("a new one is served");
+    }
+    for stream in &mut strangers[..300] {
+        assert!(is_gone(stream).await, "the oldest had to go");
+    }
+}
+
+/// Whether the other side closes the connection, whatever it says before.
+async fn is_gone(stream: &mut TcpStream) -> bool {
+    let mut said = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut said));
+    read.await.is_ok()
+}
+
+/// Watching holds a stream for as long as the watcher likes, so it takes the token.
+#[tokio::test]
+async fn watching_health_takes_the_token() {
+    let token = Token::new(SECRET).expect("a token");
+    let node = TestNode::with(|options| options.token = Some(token)).await;
+    let mut health = HealthClient::new(harness::connect(node.address).await);
+    assert!(health.check(HealthCheckRequest::default()).await.is_ok());
+    let refused = health.watch(HealthCheckRequest::default()).await;
+    assert_eq!(refused.expect_err("refused").code(), Code::Unauthenticated);
+}
+
+/// A request whose first message does not come holds its place for a while, not for ever.
+#[tokio::test]
+async fn requests_that_do_not_arrive_are_ended() {
+    let node = TestNode::with(|options| options.receive_timeout = Duration::from_millis(200)).await;
+    let late = node.calls().session(futures::stream::pending()).await;
+    let status = late.expect_err("it is ended");
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    assert!(status.message().contains("stopped arriving"), "{status:?}");
+}

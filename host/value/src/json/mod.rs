@@ -7,7 +7,7 @@
 //! | f32, f64 | a number, or `"NaN"`, `"Infinity"`, `"-Infinity"` |
 //! | list, tuple | an array; `list<u8>` too: its text forms (base64, hex) cannot be told from one another |
 //! | record | an object; a field that is an option may be left out |
-//! | map | an object when the keys are strings and differ, else an array of `[key, value]`; both are read |
+//! | map | an object when the keys are strings, else an array of `[key, value]`; both are read |
 //! | variant | `"case"`, or `{"case": payload}` |
 //! | enum | `"case"` |
 //! | option | `null` or the payload; where the payload is itself an option, `{"some": payload}` |

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Display;
 
-use crate::error::excerpt;
+use crate::error::{brief, excerpt};
 use crate::text::{Fields, Number, Parser, Source, Special, case_of, set_flag, tuple};
 use crate::{Error, ErrorKind, Limits, Type, Value};
 
@@ -68,7 +68,7 @@ impl<'a> JsonReader<'a> {
             {
                 "bool"
             }
-            _ => return self.source.expected(&ty.to_string()),
+            _ => return self.source.expected(&brief(ty)),
         };
         Error::wrong_type(ty, found)
     }
@@ -202,7 +202,7 @@ impl<'a> JsonReader<'a> {
             Some(ty) if given => self.payload(case, ty),
             Some(ty) => Err(ErrorKind::MissingPayload {
                 case: case.to_owned(),
-                expected: ty.to_string(),
+                expected: brief(ty),
             }
             .into()),
             None if !given || self.eat("null") => Ok(None),
@@ -215,7 +215,7 @@ impl<'a> JsonReader<'a> {
 
     fn variant(&mut self, ty: &Type, variant: &crate::Variant) -> Result<Value, Error> {
         self.case(ty, |r, name, given| {
-            let index = case_of("case", name, variant.cases.iter().map(|case| &*case.name))?;
+            let index = case_of(&mut r.source, "case", name, &variant.cases)?;
             let payload = variant.cases[index as usize].ty.as_ref();
             Ok(Value::Variant(index, r.case_payload(name, payload, given)?))
         })
@@ -224,7 +224,7 @@ impl<'a> JsonReader<'a> {
     fn result(&mut self, ty: &Type, result: &crate::ResultType) -> Result<Value, Error> {
         self.case(ty, |r, name, given| {
             Ok(Value::Result(
-                match case_of("case", name, ["ok", "err"].into_iter())? {
+                match case_of(&mut r.source, "case", name, &["ok", "err"])? {
                     0 => Ok(r.case_payload("ok", result.ok.as_ref(), given)?),
                     _ => Err(r.case_payload("err", result.err.as_ref(), given)?),
                 },
@@ -245,7 +245,7 @@ impl<'a> JsonReader<'a> {
             return Err(self.mismatch(&"null or {\"some\": …}"));
         }
         let name = self.string(&"\"some\"")?;
-        case_of("case", &name, ["some"].into_iter())?;
+        case_of(&mut self.source, "case", &name, &["some"])?;
         self.expect(":")?;
         let value = self.nested(|r| r.value(payload))?;
         self.expect("}")?;
@@ -274,6 +274,7 @@ impl<'a> JsonReader<'a> {
         let mut entries = Vec::new();
         self.object(ty, |r, name| {
             r.source.count_value()?;
+            r.source.count_bytes(name.len())?;
             if !names.insert(name.clone()) {
                 return Err(Error::new(ErrorKind::Duplicate).in_field(&excerpt(&name)));
             }
@@ -338,20 +339,24 @@ impl<'a> Parser<'a> for JsonReader<'a> {
             Type::Bool if self.eat("false") => Ok(Value::Bool(false)),
             Type::Bool => Err(self.mismatch(ty)),
             Type::Char => self.char(),
-            Type::String => Ok(Value::String(self.string(ty)?.into_owned())),
+            Type::String => {
+                let text = self.string(ty)?;
+                self.source.count_bytes(text.len())?;
+                Ok(Value::String(text.into_owned()))
+            }
             Type::List(item) => self.list(ty, item, None),
             Type::FixedList(item, len) => self.list(ty, item, Some(*len)),
             Type::Map(key, value) => self.map(ty, key, value),
             Type::Record(record) => self.nested(|r| {
                 let mut fields = Fields::new(record);
                 r.object(ty, |r, name| fields.read(r, &name))?;
-                fields.finish()
+                fields.finish(&mut r.source)
             }),
             Type::Tuple(types) => self.nested(|r| r.tuple(ty, types)),
             Type::Variant(variant) => self.variant(ty, variant),
             Type::Enum(cases) => {
                 let name = self.string(ty)?;
-                case_of("case", &name, cases.cases.iter().map(|case| &*case.name)).map(Value::Enum)
+                case_of(&mut self.source, "case", &name, &cases.cases).map(Value::Enum)
             }
             Type::Option(payload) => self.option(payload),
             Type::Result(result) => self.result(ty, result),
@@ -359,7 +364,7 @@ impl<'a> Parser<'a> for JsonReader<'a> {
                 let mut set = Vec::new();
                 self.sequence(ty, &mut |r| {
                     let name = r.string(&"the name of a flag")?;
-                    set_flag(&mut set, flags, name)
+                    set_flag(&mut r.source, &mut set, flags, name)
                 })?;
                 Ok(Value::Flags(set))
             }

@@ -1,11 +1,10 @@
 //! Wire bytes to JSON text, without building a value.
 
-use std::collections::HashSet;
 use std::fmt::{Display, Write};
 
-use crate::wire::Reader;
 use crate::wire::packed::{self, NumberSink};
-use crate::{Error, Limits, Type};
+use crate::wire::{Keys, Reader};
+use crate::{Error, ErrorKind, Limits, Type};
 
 pub(super) fn to_string(
     ty: &Type,
@@ -15,6 +14,7 @@ pub(super) fn to_string(
 ) -> Result<String, Error> {
     let mut writer = JsonWriter {
         out: String::new(),
+        max_bytes: limits.text_bytes(),
         indent: pretty.then_some(0),
     };
     let mut reader = Reader::new(wire, limits)?;
@@ -25,12 +25,19 @@ pub(super) fn to_string(
 
 struct JsonWriter {
     out: String,
+    max_bytes: usize,
     /// Levels of indentation; none on one line.
     indent: Option<usize>,
 }
 
 impl JsonWriter {
     fn value(&mut self, ty: &Type, r: &mut Reader<'_>) -> Result<(), Error> {
+        if self.out.len() > self.max_bytes {
+            return Err(ErrorKind::TooMuchText {
+                limit: self.max_bytes,
+            }
+            .into());
+        }
         match ty {
             Type::Bool => self.plain(r.bool()?),
             Type::S8 => self.plain(r.s8()?),
@@ -242,21 +249,22 @@ impl JsonWriter {
 
     fn map(&mut self, key: &Type, value: &Type, r: &mut Reader<'_>) -> Result<(), Error> {
         let len = r.len()?;
-        let as_object = *key == Type::String && distinct_names(value, len, &mut r.clone())?;
+        let as_object = *key == Type::String;
+        let mut keys = Keys::default();
         self.open(if as_object { "{" } else { "[" });
         let mut index = 0;
         r.items(len, |r| {
             self.separate(index);
             index += 1;
             if as_object {
-                let name = r.str().map_err(|error| error.in_field("key"))?;
+                let name = keys.next(r, Reader::str)?;
                 self.name(name);
                 return self
                     .value(value, r)
                     .map_err(|error| error.in_field("value"));
             }
             self.out.push('[');
-            self.value(key, r).map_err(|error| error.in_field("key"))?;
+            keys.next(r, |r| self.value(key, r))?;
             self.comma(1);
             self.value(value, r)
                 .map_err(|error| error.in_field("value"))?;
@@ -283,16 +291,4 @@ impl NumberSink for JsonWriter {
         self.comma(index);
         self.float(value, f64::is_finite);
     }
-}
-
-/// Whether a map's keys differ, so that an object can hold it. Looks ahead with a reader of its own.
-fn distinct_names<'a>(value: &Type, len: usize, r: &mut Reader<'a>) -> Result<bool, Error> {
-    let mut names = HashSet::new();
-    let mut distinct = true;
-    r.items(len, |r| {
-        let name: &'a str = r.str().map_err(|error| error.in_field("key"))?;
-        distinct &= names.insert(name);
-        r.skip(value).map_err(|error| error.in_field("value"))
-    })?;
-    Ok(distinct)
 }

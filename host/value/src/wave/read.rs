@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use super::KEYWORDS;
-use crate::error::excerpt;
+use crate::error::{brief, excerpt};
 use crate::text::{Fields, Number, Parser, Source, Special, case_of, set_flag, tuple};
 use crate::{Error, ErrorKind, Limits, Type, Value};
 
@@ -107,7 +107,7 @@ impl<'a> WaveReader<'a> {
             Some(b'(') => "tuple",
             Some(b'{') => "record or flags",
             _ => match self.next_label() {
-                "" => return self.source.expected(&ty.to_string()),
+                "" => return self.source.expected(&brief(ty)),
                 "true" | "false" => "bool",
                 "some" | "none" => "option",
                 "ok" | "err" => "result",
@@ -214,7 +214,7 @@ impl<'a> WaveReader<'a> {
         let mut fields = Fields::new(record);
         if self.eat(":") {
             self.expect("}")?;
-            return fields.finish();
+            return fields.finish(&mut self.source);
         }
         let mut read = 0;
         while self.more("}", read)? {
@@ -223,7 +223,7 @@ impl<'a> WaveReader<'a> {
             fields.read(self, name)?;
             read += 1;
         }
-        fields.finish()
+        fields.finish(&mut self.source)
     }
 
     fn flags(&mut self, ty: &Type, flags: &crate::Flags) -> Result<Value, Error> {
@@ -234,7 +234,7 @@ impl<'a> WaveReader<'a> {
         let mut read = 0;
         while self.more("}", read)? {
             let name = self.label(&"the name of a flag")?;
-            set_flag(&mut set, flags, name.into())?;
+            set_flag(&mut self.source, &mut set, flags, name.into())?;
             read += 1;
         }
         Ok(Value::Flags(set))
@@ -242,7 +242,7 @@ impl<'a> WaveReader<'a> {
 
     fn variant(&mut self, ty: &Type, variant: &crate::Variant) -> Result<Value, Error> {
         let name = self.case_label(ty)?;
-        let index = case_of("case", name, variant.cases.iter().map(|case| &*case.name))?;
+        let index = case_of(&mut self.source, "case", name, &variant.cases)?;
         let payload = self.case_payload(name, variant.cases[index as usize].ty.as_ref())?;
         Ok(Value::Variant(index, payload))
     }
@@ -257,7 +257,7 @@ impl<'a> WaveReader<'a> {
             (None, false) => Ok(None),
             (Some(ty), false) => Err(ErrorKind::MissingPayload {
                 case: case.to_owned(),
-                expected: ty.to_string(),
+                expected: brief(ty),
             }
             .into()),
             (None, true) => Err(ErrorKind::UnexpectedPayload {
@@ -356,7 +356,11 @@ impl<'a> Parser<'a> for WaveReader<'a> {
             Type::Bool if self.keyword("false") => Ok(Value::Bool(false)),
             Type::Bool => Err(self.mismatch(ty)),
             Type::Char => self.char(),
-            Type::String => Ok(Value::String(self.string()?.into_owned())),
+            Type::String => {
+                let text = self.string()?;
+                self.source.count_bytes(text.len())?;
+                Ok(Value::String(text.into_owned()))
+            }
             Type::List(item) => self.list(ty, item, None),
             Type::FixedList(item, len) => self.list(ty, item, Some(*len)),
             Type::Map(key, value) => self.map(ty, key, value),
@@ -365,7 +369,7 @@ impl<'a> Parser<'a> for WaveReader<'a> {
             Type::Variant(variant) => self.variant(ty, variant),
             Type::Enum(cases) => {
                 let name = self.case_label(ty)?;
-                case_of("case", name, cases.cases.iter().map(|case| &*case.name)).map(Value::Enum)
+                case_of(&mut self.source, "case", name, &cases.cases).map(Value::Enum)
             }
             Type::Option(payload) => self.option(ty, payload),
             Type::Result(result) => self.result(ty, result),

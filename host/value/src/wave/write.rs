@@ -2,12 +2,15 @@
 
 use std::fmt::{Display, Write};
 
-use crate::wire::Reader;
 use crate::wire::packed::{self, NumberSink};
-use crate::{Error, Limits, Type};
+use crate::wire::{Keys, Reader};
+use crate::{Error, ErrorKind, Limits, Type};
 
 pub(super) fn to_string(ty: &Type, wire: &[u8], limits: &Limits) -> Result<String, Error> {
-    let mut writer = WaveWriter { out: String::new() };
+    let mut writer = WaveWriter {
+        out: String::new(),
+        max_bytes: limits.text_bytes(),
+    };
     let mut reader = Reader::new(wire, limits)?;
     writer.value(ty, &mut reader)?;
     reader.finish()?;
@@ -16,10 +19,17 @@ pub(super) fn to_string(ty: &Type, wire: &[u8], limits: &Limits) -> Result<Strin
 
 struct WaveWriter {
     out: String,
+    max_bytes: usize,
 }
 
 impl WaveWriter {
     fn value(&mut self, ty: &Type, r: &mut Reader<'_>) -> Result<(), Error> {
+        if self.out.len() > self.max_bytes {
+            return Err(ErrorKind::TooMuchText {
+                limit: self.max_bytes,
+            }
+            .into());
+        }
         match ty {
             Type::Bool => self.plain(r.bool()?),
             Type::S8 => self.plain(r.s8()?),
@@ -185,11 +195,12 @@ impl WaveWriter {
         let len = r.len()?;
         self.out.push('[');
         let mut index = 0;
+        let mut keys = Keys::default();
         r.items(len, |r| {
             self.separate(index);
             index += 1;
             self.out.push('(');
-            self.value(key, r).map_err(|error| error.in_field("key"))?;
+            keys.next(r, |r| self.value(key, r))?;
             self.out.push_str(", ");
             self.value(value, r)
                 .map_err(|error| error.in_field("value"))?;

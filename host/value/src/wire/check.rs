@@ -1,6 +1,7 @@
 //! Walks over wire bytes and builds nothing.
 
-use super::{Reader, Side};
+use super::{Keys, Reader, Side};
+use crate::error::brief;
 use crate::{Error, ErrorKind, Type};
 
 impl Reader<'_> {
@@ -23,8 +24,9 @@ impl Reader<'_> {
             Type::FixedList(item, len) => self.skip_items(item, *len as usize),
             Type::Map(key, value) => {
                 let len = self.len()?;
+                let mut keys = Keys::default();
                 self.items(len, |r| {
-                    r.skip(key).map_err(|error| error.in_field("key"))?;
+                    keys.next(r, |r| r.skip(key))?;
                     r.skip(value).map_err(|error| error.in_field("value"))
                 })
             }
@@ -90,7 +92,7 @@ impl Reader<'_> {
     /// The number of a stream, future or error context.
     pub(super) fn result_only(&mut self, ty: &Type) -> Result<u32, Error> {
         if self.side == Side::Arguments {
-            return Err(ErrorKind::NotAnArgument { ty: ty.to_string() }.into());
+            return Err(ErrorKind::NotAnArgument { ty: brief(ty) }.into());
         }
         self.u32()
     }

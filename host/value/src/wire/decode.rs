@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{FIRST_ITEMS, Reader, packed};
+use super::{FIRST_ITEMS, Keys, Reader, packed};
 use crate::{Error, Type, Value};
 
 impl Reader<'_> {
@@ -102,8 +102,9 @@ impl Reader<'_> {
     fn map(&mut self, key: &Type, value: &Type) -> Result<Value, Error> {
         let len = self.len()?;
         let mut entries = Vec::with_capacity(len.min(FIRST_ITEMS));
+        let mut keys = Keys::default();
         self.items(len, |r| {
-            let key = r.value(key).map_err(|error| error.in_field("key"))?;
+            let key = keys.next(r, |r| r.value(key))?;
             let value = r.value(value).map_err(|error| error.in_field("value"))?;
             entries.push((key, value));
             Ok(())

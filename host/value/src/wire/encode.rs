@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{Side, flag_bytes, len_prefix, packed};
+use super::{Entries, Side, flag_bytes, len_prefix, packed};
+use crate::error::brief;
 use crate::{Error, ErrorKind, Limits, Type, Value};
 
 /// Writes values one after the other.
@@ -109,7 +110,7 @@ impl Encoder {
             (Type::Stream(_) | Type::Future(_) | Type::ErrorContext, _)
                 if self.side == Side::Arguments =>
             {
-                Err(ErrorKind::NotAnArgument { ty: ty.to_string() }.into())
+                Err(ErrorKind::NotAnArgument { ty: brief(ty) }.into())
             }
             (Type::Stream(_) | Type::Future(_) | Type::ErrorContext, Value::Stream(v)) => {
                 self.put(&v.to_le_bytes())
@@ -186,7 +187,7 @@ impl Encoder {
             (None, None) => Ok(()),
             (Some(ty), None) => Err(ErrorKind::MissingPayload {
                 case: case.to_owned(),
-                expected: ty.to_string(),
+                expected: brief(ty),
             }
             .into()),
             (None, Some(_)) => Err(ErrorKind::UnexpectedPayload {
@@ -198,16 +199,28 @@ impl Encoder {
 
     fn map(&mut self, key: &Type, item: &Type, entries: &[(Value, Value)]) -> Result<(), Error> {
         self.len(entries.len())?;
+        let mut written = Entries::new(self.out.len());
         self.items(entries, |e, (k, v)| {
-            e.value(key, k).map_err(|error| error.in_field("key"))?;
-            e.value(item, v).map_err(|error| error.in_field("value"))
-        })
+            let key = e.value(key, k);
+            key.map_err(|error| error.in_field("key"))?;
+            written.key_ends(e.out.len());
+            let value = e.value(item, v);
+            value.map_err(|error| error.in_field("value"))?;
+            written.ends(e.out.len());
+            Ok(())
+        })?;
+        match written.sort(&mut self.out) {
+            None => Ok(()),
+            Some(twice) => Err(Error::new(ErrorKind::Duplicate)
+                .in_field("key")
+                .in_item(twice)),
+        }
     }
 
     fn items<T>(
         &mut self,
         items: &[T],
-        write: impl Fn(&mut Self, &T) -> Result<(), Error>,
+        mut write: impl FnMut(&mut Self, &T) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.deeper(|e| {
             for (index, item) in items.iter().enumerate() {

@@ -9,7 +9,8 @@
 //! | integers, f32, f64 | fixed width |
 //! | char | the scalar value as u32 |
 //! | string | length, UTF-8 |
-//! | list, map | length, items (a map's are key, value); `list<T, N>` has no length |
+//! | list | length, items; `list<T, N>` has no length |
+//! | map | length, entries of key and value, in the order of the keys' bytes; no key twice |
 //! | record, tuple, arguments | fields in order |
 //! | variant, enum | case index, payload |
 //! | option, result | 0 (none, ok) or 1 (some, err), payload |
@@ -22,10 +23,13 @@
 mod check;
 mod decode;
 mod encode;
+mod entries;
 pub(crate) mod packed;
 mod read;
 
 pub(crate) use encode::Encoder;
+pub use entries::Entries;
+pub(crate) use read::Keys;
 pub use read::Reader;
 
 use bytes::Bytes;

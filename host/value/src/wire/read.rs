@@ -1,5 +1,7 @@
 //! A cursor over wire bytes: the primitives every reader of the encoding shares, and the budgets it keeps.
 
+use std::cmp::Ordering;
+
 use super::{NAN_F32, NAN_F64, Side, packed};
 use crate::{Error, ErrorKind, Limits};
 
@@ -17,6 +19,32 @@ pub struct Reader<'a> {
     free_items: usize,
     limits: Limits,
     pub(super) side: Side,
+}
+
+/// The keys of a map as they are read: each must come after the one before, in the order of their bytes.
+#[derive(Default)]
+pub(crate) struct Keys<'a>(Option<&'a [u8]>);
+
+impl<'a> Keys<'a> {
+    /// Takes the key that `read` reads.
+    pub(crate) fn next<T>(
+        &mut self,
+        reader: &mut Reader<'a>,
+        read: impl FnOnce(&mut Reader<'a>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let start = reader.pos;
+        let key = read(reader).map_err(|error| error.in_field("key"))?;
+        let bytes = reader.since(start);
+        match self.0.map(|before| before.cmp(bytes)) {
+            None | Some(Ordering::Less) => {}
+            Some(Ordering::Equal) => return Err(Error::new(ErrorKind::Duplicate).in_field("key")),
+            Some(Ordering::Greater) => {
+                return Err(reader.malformed("keys of a map are not in the order of their bytes"));
+            }
+        }
+        self.0 = Some(bytes);
+        Ok(key)
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -112,6 +140,11 @@ impl<'a> Reader<'a> {
             }
             Ok(())
         })
+    }
+
+    /// What was read since `start`, a position from before.
+    fn since(&self, start: usize) -> &'a [u8] {
+        self.bytes.get(start..self.pos).unwrap_or_default()
     }
 
     fn count_free_item(&mut self) -> Result<(), Error> {

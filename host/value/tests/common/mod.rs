@@ -77,9 +77,12 @@ pub(crate) fn values(ty: &Type) -> BoxedStrategy<Value> {
         Type::String => text().prop_map(Value::String).boxed(),
         Type::List(item) => list(item, 0..5),
         Type::FixedList(item, len) => list(item, *len as usize..*len as usize + 1),
-        Type::Map(key, value) => vec((values(key), values(value)), 0..4)
-            .prop_map(Value::Map)
-            .boxed(),
+        Type::Map(key, value) => {
+            let key_ty = key.clone();
+            vec((values(key), values(value)), 0..4)
+                .prop_map(move |entries| Value::Map(distinct(&key_ty, entries)))
+                .boxed()
+        }
         Type::Record(record) => record
             .fields
             .iter()
@@ -119,6 +122,18 @@ pub(crate) fn values(ty: &Type) -> BoxedStrategy<Value> {
             any::<u32>().prop_map(Value::Stream).boxed()
         }
     }
+}
+
+/// The entries without those whose key was there before.
+fn distinct(key: &Type, entries: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
+    let mut seen = std::collections::HashSet::new();
+    let entries = entries.into_iter();
+    entries
+        .filter(|(k, _)| {
+            let wire = key.encode(k, &lydian_value::Limits::default());
+            wire.is_ok_and(|wire| seen.insert(wire))
+        })
+        .collect()
 }
 
 fn text() -> impl Strategy<Value = String> {

@@ -1,5 +1,6 @@
 //! Where a call stands among those that led to it, and what they may call together.
 
+use super::trace;
 use crate::calls::id::CallId;
 use crate::error::Error;
 use lru::LruCache;
@@ -13,6 +14,9 @@ use std::time::Instant;
 
 /// Roots of recorded calls that are remembered: those of calls that are in line or run, and were made of late.
 const REMEMBERED_ROOTS: usize = 16_384;
+
+/// No environment has a longer name; one that is cut to this is still none's.
+const MAX_ENVIRONMENT_BYTES: usize = 128;
 
 /// Where a call stands among those that led to it.
 #[derive(Clone, Default)]
@@ -32,11 +36,11 @@ pub(crate) struct Lineage {
 }
 
 impl Lineage {
-    /// A client's call.
+    /// A client's call. Of what the client says, only so much is kept as can mean something.
     pub(crate) fn of_client(target: Option<&Target>, depth: u32, traceparent: String) -> Self {
         Self {
             depth,
-            traceparent,
+            traceparent: trace::valid(traceparent),
             environment: target.map(environment).unwrap_or_default(),
             ..Self::default()
         }
@@ -51,7 +55,8 @@ impl Lineage {
 fn environment(target: &Target) -> String {
     match &target.code {
         Some(target::Code::Component(_)) => {
-            crate::resolve::environment(&target.environment).to_owned()
+            let name = crate::resolve::environment(&target.environment);
+            name[..name.floor_char_boundary(MAX_ENVIRONMENT_BYTES)].to_owned()
         }
         _ => String::new(),
     }
@@ -125,5 +130,26 @@ impl Roots {
             .map_err(|_| Error::Internal("the recorded call's root is malformed".into()))?;
         let mut roots = self.0.lock();
         Ok(roots.get_or_insert(id, || Root::new(id, left)).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A call is remembered long after it ended, with what its client said of it.
+    #[test]
+    fn a_client_s_words_are_kept_as_far_as_they_mean_something() {
+        let mut target = Target {
+            environment: "ü".repeat(1 << 20),
+            code: Some(target::Code::Component(Vec::new().into())),
+            ..Target::default()
+        };
+        let lineage = Lineage::of_client(Some(&target), 0, "x".repeat(1 << 20));
+        assert!(lineage.environment.len() <= MAX_ENVIRONMENT_BYTES);
+        assert_eq!(lineage.traceparent, "");
+        target.environment = "staging".into();
+        let lineage = Lineage::of_client(Some(&target), 0, String::new());
+        assert_eq!(lineage.environment, "staging");
     }
 }
