@@ -7,7 +7,8 @@
 //! machinery for it (a task, a thread and a worker fiber per call) a sandbox costs half.
 //!
 //! Off, because no guest needs it or because it widens what a guest can reach: threads and shared memory, 64-bit
-//! memories, garbage collection and exceptions, stack switching, core dumps, Winch. What
+//! memories, garbage collection and exceptions, stack switching, core dumps, Winch; error contexts, whose messages the host
+//! would keep without a bound on their bytes. What
 //! wasmtime was built without needs no line here.
 
 use crate::pool::Pool;
@@ -60,7 +61,6 @@ fn shared(concurrent: bool) -> Config {
     config
         .wasm_component_model(true)
         .wasm_component_model_async(concurrent)
-        .wasm_component_model_error_context(concurrent)
         .wasm_component_model_map(true)
         .wasm_component_model_fixed_length_lists(true)
         .wasm_memory64(false)

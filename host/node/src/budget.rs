@@ -106,6 +106,12 @@ impl ByteBudget {
         }))
     }
 
+    /// A budget on a ledger of its own.
+    #[cfg(test)]
+    pub(crate) fn alone(limit: u64, max_wait: Duration) -> Self {
+        Self::new(limit, max_wait, Ledger::new(1 << 30, 1 << 30))
+    }
+
     /// Waits for room for `bytes`. A request larger than the whole budget is let in when nothing else is:
     /// whether it is too large is for the payload limit to say.
     ///
@@ -215,7 +221,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn budget(limit: u64) -> ByteBudget {
-        ByteBudget::new(limit, Duration::from_millis(50), Ledger::new(1 << 30, 1 << 30))
+        ByteBudget::alone(limit, Duration::from_millis(50))
     }
 
     #[tokio::test]

@@ -395,7 +395,7 @@ mod tests {
         }
         bytes.push(9);
         for piece in [1, 4, 5, 6, 1000, bytes.len()] {
-            let budget = ByteBudget::new(1 << 20, std::time::Duration::from_millis(50));
+            let budget = ByteBudget::alone(1 << 20, std::time::Duration::from_millis(50));
             let (body, held) = counted(&bytes, piece, &budget);
             assert_eq!(read(body).await.unwrap(), bytes, "pieces of {piece}");
             assert_eq!(budget.used(), (large + PREFIX_BYTES) as u64);
@@ -407,7 +407,7 @@ mod tests {
     /// The sum is bounded before anything is read, and the sender is told why.
     #[tokio::test]
     async fn a_large_message_waits_for_room_and_is_refused_in_time() {
-        let budget = ByteBudget::new(1 << 20, std::time::Duration::from_millis(50));
+        let budget = ByteBudget::alone(1 << 20, std::time::Duration::from_millis(50));
         let taken = budget.charge(1 << 20).await.unwrap();
         let (body, _held) = counted(&message(1 << 19), 4096, &budget);
         let error = read(body).await.unwrap_err();
@@ -421,7 +421,7 @@ mod tests {
     /// What is announced and not sent takes no room from others, and what was sent no more than itself.
     #[tokio::test]
     async fn room_is_taken_as_bytes_arrive() {
-        let budget = ByteBudget::new(64 << 20, Duration::from_millis(50));
+        let budget = ByteBudget::alone(64 << 20, Duration::from_millis(50));
         let mut bytes = message(60 << 20);
         bytes.truncate(1 << 20);
         let pieces = futures::stream::iter([Ok::<_, Infallible>(bytes)]);
@@ -445,7 +445,7 @@ mod tests {
     /// about the next.
     #[tokio::test(start_paused = true)]
     async fn a_message_that_stops_arriving_ends_the_request() {
-        let budget = ByteBudget::new(64 << 20, Duration::from_millis(50));
+        let budget = ByteBudget::alone(64 << 20, Duration::from_millis(50));
         let sent = |bytes: Vec<u8>| {
             let pieces = futures::stream::iter([Ok::<_, Infallible>(bytes)]);
             let body = Body::from_stream(pieces.chain(futures::stream::pending()));
@@ -468,7 +468,7 @@ mod tests {
     /// A byte now and then is not progress.
     #[tokio::test(start_paused = true)]
     async fn a_message_that_trickles_ends_the_request() {
-        let budget = ByteBudget::new(64 << 20, Duration::from_millis(50));
+        let budget = ByteBudget::alone(64 << 20, Duration::from_millis(50));
         let bytes = message(1 << 20);
         let trickle = futures::stream::iter(bytes).then(|byte| async move {
             tokio::time::sleep(Duration::from_secs(20)).await;

@@ -4,6 +4,7 @@ use crate::admission::Need;
 use crate::calls::id::CallId;
 use crate::calls::log::{self, LogRing};
 use crate::calls::nested::lineage::Lineage;
+use crate::calls::nested::waiting::Waits;
 use crate::clock::now_ms;
 use crate::resolve::Resolved;
 use bytes::Bytes;
@@ -30,6 +31,8 @@ pub(crate) struct Call {
     pub(crate) key: u64,
     /// How deep it counts, being waited for by a call that deep; its own depth while that is more.
     raised: Arc<AtomicU32>,
+    /// What its functions wait for.
+    waits: Arc<Waits>,
     pub(crate) kind: Kind,
     pub(crate) target: Arc<Resolved>,
     pub(crate) limits: Limits,
@@ -80,6 +83,7 @@ impl Call {
             id: new.id,
             key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
             raised: Arc::default(),
+            waits: Arc::default(),
             kind: new.kind,
             target: new.target,
             limits: new.limits,
@@ -120,6 +124,11 @@ impl Call {
     /// How deep it counts now.
     pub(crate) fn depth(&self) -> u32 {
         self.lineage.depth.max(self.raised.load(Ordering::Relaxed))
+    }
+
+    /// What its functions wait for.
+    pub(crate) fn waits(&self) -> &Arc<Waits> {
+        &self.waits
     }
 
     /// What says how deep it counts, for those who see it change.

@@ -10,11 +10,13 @@
 //! | [`answer`] | errors as the guest reads them |
 //! | [`mapping`] | maps, over the same board as a client's |
 //! | [`trace`] | W3C trace context |
+//! | [`waiting`] | who waits for whom, and how deep they count |
 
 mod answer;
 pub(crate) mod lineage;
 mod mapping;
 pub(crate) mod trace;
+pub(crate) mod waiting;
 
 use crate::calls::invoke::{Checked, MAX_DEPTH};
 use crate::calls::record::{Call, Kind};
@@ -25,6 +27,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lineage::{Lineage, Root};
+use waiting::Waits;
 use lydian_api::v1;
 use lydian_engine::calls::{Calls, Error, ErrorKind, MapOptions, Mapping, Request, Target};
 use lydian_engine::{FailureKind, Outcome};
@@ -33,8 +36,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often a function that waits for a recorded call says so to whoever claims them.
+/// How often a function that waits for a recorded call says so to whoever claims them, and to admission once it was.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// The same at first, when the call may be about to be claimed.
+const LOOK_SOON: Duration = Duration::from_millis(100);
 
 /// What one running call may ask for.
 #[derive(Clone)]
@@ -48,6 +53,8 @@ struct Caller {
     root: Arc<Root>,
     /// How deep the caller counts, see [`Call::raise`].
     raised: Arc<AtomicU32>,
+    /// What it waits for.
+    waits: Arc<Waits>,
 }
 
 impl Nested {
@@ -85,6 +92,7 @@ impl Nested {
             },
             root,
             raised: call.raised(),
+            waits: call.waits().clone(),
         }))
     }
 }
@@ -144,6 +152,7 @@ impl Caller {
         let depth = lineage.depth;
         let cancel = request.cancel.child_token();
         let running = core.begin_with(Kind::Invoke, &checked, lineage, cancel);
+        let _waiting = self.waits_for(&running.call);
         let outcome = match checked.refusal(&args, depth) {
             Some(failure) => running.refused(failure),
             None => match running.seat().await.map_err(refused)? {
@@ -199,15 +208,19 @@ impl Caller {
 
     async fn get(self: Arc<Self>, call: String, wait: Duration) -> Result<Option<Bytes>, Error> {
         let until = Instant::now() + wait.min(crate::calls::query::MAX_GET_WAIT);
+        let mut look_again = LOOK_SOON;
         let ended = loop {
             let job = self.recorded(&call).await?;
-            self.core.spawner.awaited(&job);
+            let _waiting = match job.state.ended() {
+                true => None,
+                false => Some(self.waits_for_recorded(&job)?),
+            };
             let left = until.saturating_duration_since(Instant::now());
-            let ended = self.core.job_end(&call, left.min(LOOK_AGAIN)).await;
+            let ended = self.core.job_end(&call, left.min(look_again)).await;
             match ended.map_err(refused)? {
                 Some(ended) => break ended,
-                None if left <= LOOK_AGAIN => return Ok(None),
-                None => {}
+                None if left <= look_again => return Ok(None),
+                None => look_again = LOOK_AGAIN.min(look_again * 2),
             }
         };
         let outcome = self.core.job_outcome(ended).await.map_err(refused)?;

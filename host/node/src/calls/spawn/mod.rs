@@ -88,11 +88,11 @@ impl Spawner {
     }
 
     /// Says that a function waits for a job; one that nobody has claimed is claimed before others.
-    pub(crate) fn awaited(&self, job: &Job) {
+    pub(crate) fn awaited(&self, job: &Job, depth: u32) {
         let here = self.all || self.wanted.has_own(job.shard);
         if job.state == JobState::Queued && here {
             let details = Details::decode(job.details.clone()).unwrap_or_default();
-            self.wanted.awaited(job, details.depth);
+            self.wanted.awaited(job, details.depth.max(depth));
             self.poke.notify_one();
         }
     }
