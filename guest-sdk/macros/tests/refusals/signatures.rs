@@ -93,15 +93,21 @@ mod app_of_its_own {
 }
 
 #[lydian::app]
-mod digits_and_acronyms {
+mod digits {
     #[lydian::function]
     pub fn sha_256() {}
 
     #[lydian::function]
     pub fn sha256() {}
+}
+
+#[lydian::app]
+mod acronyms {
+    #[lydian::function]
+    pub fn parse_XML() {}
 
     #[lydian::function]
-    pub fn parse(doc_ID: u8, doc_id: u8) {}
+    pub fn parse_xml() {}
 }
 
 fn main() {}
