@@ -178,8 +178,8 @@ async fn handles_of_the_wrong_kind_are_refused_without_harm() {
         );
     }
     // All are where they were.
-    let added = open.call("counter.add", &[Value::Handle(counter), Value::U32(1)]);
-    assert!(added.await.result.is_ok());
+    let one = [Value::Handle(counter), Value::U32(1)];
+    assert!(open.call("counter.add", &one).await.result.is_ok());
     assert!(
         open.call("both", &both(counter, lent(other)))
             .await
