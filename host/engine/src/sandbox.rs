@@ -147,7 +147,6 @@ impl WasiView for Ctx {
 
 impl WasiHttpView for Ctx {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        self.egress.forget_sockets(&self.table);
         WasiHttpCtxView {
             ctx: &mut self.http,
             table: &mut self.table,
