@@ -32,6 +32,7 @@ mod interface;
 mod invoke;
 mod keeper;
 mod kept;
+mod layout;
 mod limit;
 mod limits;
 mod machine;

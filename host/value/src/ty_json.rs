@@ -8,7 +8,7 @@
 //! without one is `null`.
 
 use crate::json::parse_unbounded;
-use crate::{Error, ErrorKind, FuncType, Limits, Type};
+use crate::{Error, ErrorKind, FuncType, Interface, Limits, Type};
 
 /// Levels of JSON that one level of type may take: `{"record": {"fields": [{"type": …}]}}`.
 const JSON_LEVELS: usize = 4;
@@ -82,16 +82,37 @@ impl FuncType {
     /// The function this JSON describes; fails as [`Type::from_json`] does.
     pub fn from_json(text: &str) -> Result<FuncType, Error> {
         let func: FuncType = parse(text)?;
-        for param in &func.params {
+        func.validate()?;
+        Ok(func)
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        for param in &self.params {
             param
                 .ty
                 .validate(0)
                 .map_err(|error| error.in_field(&param.name))?;
         }
-        func.result
+        self.result
             .iter()
-            .try_for_each(|ty| ty.validate(0).map_err(|error| error.in_field("result")))?;
-        Ok(func)
+            .try_for_each(|ty| ty.validate(0).map_err(|error| error.in_field("result")))
+    }
+
+    /// The JSON form.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl Interface {
+    /// The interface this JSON describes; fails as [`Type::from_json`] does.
+    pub fn from_json(text: &str) -> Result<Interface, Error> {
+        let interface: Interface = parse(text)?;
+        interface
+            .functions
+            .iter()
+            .try_for_each(FuncType::validate)?;
+        Ok(interface)
     }
 
     /// The JSON form.

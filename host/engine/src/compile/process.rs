@@ -9,6 +9,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use lydian_value::Digest;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::Error;
@@ -17,6 +18,7 @@ use super::protocol::{
 };
 use crate::artifact::Configuration;
 use crate::config::Concurrency;
+use crate::interface::{self, Unusable};
 
 /// The program itself, even when its file was replaced by an update.
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -43,6 +45,8 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Job<'a> {
     pub(super) task: Task,
     pub(super) payload: &'a [u8],
+    /// Which one the payload is, for what is said of it.
+    pub(super) component: Digest,
     pub(super) configuration: Configuration,
     pub(super) concurrency: Concurrency,
     pub(super) memory_bytes: u64,
@@ -50,13 +54,17 @@ pub(super) struct Job<'a> {
     pub(super) artifact_bytes: u64,
     pub(super) timeout: Duration,
     pub(super) threads: usize,
+    pub(super) niceness: u8,
     /// Closed at the other end when nobody waits for the answer any more.
     pub(super) cancelled: &'a PipeReader,
 }
 
 /// What a worker gave.
 pub(super) struct Done {
+    /// None when it was only to describe.
     pub(super) artifact: Vec<u8>,
+    /// Its description, as JSON; what it says is to be checked.
+    pub(super) interface: String,
     /// Why the worker's system calls were not filtered; empty when they were.
     pub(super) unfiltered: String,
     /// Still to be reaped, which takes as long as freeing its memory; dropping it does.
@@ -83,10 +91,14 @@ pub(super) fn run(job: &Job<'_>) -> Result<Done, Stopped> {
     loop {
         if let Some(artifact) = conversation.hear(job)? {
             let Conversation {
-                worker, unfiltered, ..
+                worker,
+                unfiltered,
+                interface,
+                ..
             } = conversation;
             return Ok(Done {
                 artifact,
+                interface,
                 unfiltered,
                 worker,
             });
@@ -137,6 +149,7 @@ impl Worker {
                 .saturating_mul(threads),
             threads,
             parent: std::process::id(),
+            niceness: job.niceness,
             concurrency: job.concurrency,
         };
         // No `pre_exec`: without it the child is made by `posix_spawn`, which does not copy the engine's page tables.
@@ -187,6 +200,7 @@ struct Conversation<'a> {
     complaints: Vec<u8>,
     greeted: bool,
     unfiltered: String,
+    interface: String,
 }
 
 impl<'a> Conversation<'a> {
@@ -213,6 +227,7 @@ impl<'a> Conversation<'a> {
                 complaints: Vec::new(),
                 greeted: false,
                 unfiltered: String::new(),
+                interface: String::new(),
             })
         };
         started().map_err(|error| Error::Start {
@@ -220,7 +235,7 @@ impl<'a> Conversation<'a> {
         })
     }
 
-    /// Moves bytes both ways as far as they go now. Returns the artifact when it is whole.
+    /// Moves bytes both ways as far as they go now. Returns the artifact when it, or all that was asked for, is whole.
     fn hear(&mut self, job: &Job<'_>) -> Result<Option<Vec<u8>>, Error> {
         self.read_complaints();
         let ended = read_available(&mut self.stdout, &mut self.received).map_err(start_error)?;
@@ -229,6 +244,12 @@ impl<'a> Conversation<'a> {
                 Incoming::Message(Tag::Greeting, text) => {
                     self.greeted = true;
                     self.unfiltered = String::from_utf8_lossy(&text).into_owned();
+                }
+                Incoming::Message(Tag::Interface, json) => {
+                    self.interface = String::from_utf8(json).map_err(|_| nonsense())?;
+                    if job.task == Task::Describe {
+                        return Ok(Some(Vec::new()));
+                    }
                 }
                 Incoming::Message(Tag::Artifact, artifact) => return Ok(Some(artifact)),
                 Incoming::Message(tag, text) => return Err(failure(tag, &text, job)),
@@ -353,7 +374,17 @@ fn failure(tag: Tag, text: &[u8], job: &Job<'_>) -> Error {
             limit_bytes: job.memory_bytes,
         },
         Tag::Mismatch => Error::Mismatch,
-        Tag::Panicked | Tag::Artifact | Tag::Greeting => Error::Crashed { how: text },
+        Tag::Unusable => match Unusable::from_text(&text) {
+            Some(Unusable { reason, hints, .. }) => Error::Interface {
+                component: job.component,
+                reason,
+                hints,
+            },
+            None => nonsense(),
+        },
+        Tag::Panicked | Tag::Artifact | Tag::Interface | Tag::Greeting => {
+            Error::Crashed { how: text }
+        }
     }
 }
 
@@ -365,6 +396,7 @@ fn check_size(tag: Tag, bytes: u64, job: &Job<'_>) -> Result<(), Error> {
             limit_bytes: job.artifact_bytes,
         }),
         Tag::Artifact => Ok(()),
+        Tag::Interface if bytes <= interface::MAX_BYTES => Ok(()),
         _ if bytes > TEXT_BYTES => Err(nonsense()),
         _ => Ok(()),
     }
