@@ -40,11 +40,7 @@ impl Unusable {
 
 /// Describes a component, in a worker: time and memory are the worker's.
 pub(crate) fn describe(component: &[u8]) -> Result<String, Unusable> {
-    let interface = lydian_value::inspect(component).map_err(|error| Unusable {
-        reason: error.to_string(),
-        hints: error.hints(),
-        too_large: false,
-    })?;
+    let interface = lydian_value::inspect(component).map_err(|error| unread(&error))?;
     if let Some(reason) = layout::refusal(&interface) {
         return Err(Unusable {
             reason,
@@ -64,6 +60,25 @@ pub(crate) fn describe(component: &[u8]) -> Result<String, Unusable> {
         });
     }
     Ok(json)
+}
+
+fn unread(error: &lydian_value::InspectError) -> Unusable {
+    let (mut reason, mut hints) = (error.to_string(), error.hints());
+    // The parser's words for what is valid, and what WIT alone has no place for.
+    let rest = reason.strip_suffix("` was not a function or instance");
+    let exported = rest.and_then(|rest| rest.split_once("component export `"));
+    if let Some((_, name)) = exported {
+        reason = format!(
+            "it exports the type `{name}` at its root, where only functions and interfaces can be described"
+        );
+        hints =
+            vec!["export an interface that has the type and the functions that use it".to_owned()];
+    }
+    Unusable {
+        reason,
+        hints,
+        too_large: false,
+    }
 }
 
 /// What a worker says a component's interface is.

@@ -292,3 +292,26 @@ async fn deployments_given_up_leave_nothing_running() {
         .await
         .unwrap();
 }
+
+/// Valid, but WIT has no place for them: the reason and the way out are told.
+#[tokio::test]
+async fn types_exported_at_the_root_are_refused_with_the_reason() {
+    for ty in [
+        r#"(record (field "a" u32))"#,
+        r#"(enum "a" "b")"#,
+        "u32",
+        "(resource (rep i32))",
+    ] {
+        let text = format!(
+            r#"(component (type $t {ty}) (export "point" (type $t))
+              (core module $m (func (export "f")))
+              (core instance $i (instantiate $m))
+              (func (export "f") (canon lift (core func $i "f"))))"#
+        );
+        let refused = prepare(&engine(), wat::parse_str(text).unwrap()).await;
+        let refused = refused.unwrap_err();
+        let said = "has an interface that cannot be used: it exports the type `point` at its root";
+        assert!(refused.to_string().contains(said), "{refused}");
+        assert_eq!(refused.hints().len(), 1, "{refused:?}");
+    }
+}
