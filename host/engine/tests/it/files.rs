@@ -345,3 +345,196 @@ async fn listings_are_whole_and_wait_on_no_thread() {
         Some(Value::U32(200))
     );
 }
+
+const SOCKETS_2: &str = r#"
+  (import "wasi:sockets/network@0.2.6" (instance $network
+    (type $ec (enum "unknown" "access-denied" "not-supported" "invalid-argument" "out-of-memory" "timeout" "concurrency-conflict" "not-in-progress" "would-block" "invalid-state" "new-socket-limit" "address-not-bindable" "address-in-use" "remote-unreachable" "connection-refused" "connection-reset" "connection-aborted" "datagram-too-large" "name-unresolvable" "temporary-resolver-failure" "permanent-resolver-failure"))
+    (export "error-code" (type (eq $ec)))
+    (type $f (enum "ipv4" "ipv6"))
+    (export "ip-address-family" (type (eq $f)))))
+  (alias export $network "error-code" (type $code))
+  (alias export $network "ip-address-family" (type $family))
+  (import "wasi:sockets/@KIND@@0.2.6" (instance $its (export "@KIND@-socket" (type (sub resource)))))
+  (alias export $its "@KIND@-socket" (type $socket))
+  (import "wasi:sockets/@KIND@-create-socket@0.2.6" (instance $made
+    (alias outer 1 $code (type $c)) (export "error-code" (type $c2 (eq $c)))
+    (alias outer 1 $family (type $f)) (export "ip-address-family" (type $f2 (eq $f)))
+    (alias outer 1 $socket (type $s)) (export "@KIND@-socket" (type $s2 (eq $s)))
+    (export "create-@KIND@-socket" (func (param "address-family" $f2) (result (result (own $s2) (error $c2)))))))"#;
+
+const SOCKETS_3: &str = r#"
+  (import "wasi:sockets/types@0.3.0" (instance $made
+    (export "@KIND@-socket" (type $s (sub resource)))
+    (type $ec (variant (case "access-denied") (case "not-supported") (case "invalid-argument") (case "out-of-memory") (case "timeout") (case "invalid-state") (case "address-not-bindable") (case "address-in-use") (case "remote-unreachable") (case "connection-refused") (case "connection-broken") (case "connection-reset") (case "connection-aborted") (case "datagram-too-large") (case "other" (option string))))
+    (export "error-code" (type $c2 (eq $ec)))
+    (type $f (enum "ipv4" "ipv6"))
+    (export "ip-address-family" (type $f2 (eq $f)))
+    (export "[static]@KIND@-socket.create" (func (param "address-family" $f2) (result (result (own $s) (error $c2)))))))
+  (alias export $made "@KIND@-socket" (type $socket))"#;
+
+/// Makes `n` sockets, and drops each unless it is to `keep` it.
+fn sockets(imports: &str, create: &str, kind: &str) -> String {
+    let (imports, create) = (
+        imports.replace("@KIND@", kind),
+        create.replace("@KIND@", kind),
+    );
+    format!(
+        r#"(component {imports}
+  (core module $libc (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+  (core instance $libc (instantiate $libc))
+  (core func $create (canon lower (func $made "{create}")
+    (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+  (core func $drop (canon resource.drop $socket))
+  (core module $m
+    (import "libc" "memory" (memory 1))
+    (import "" "create" (func $create (param i32 i32)))
+    (import "" "drop" (func $drop (param i32)))
+    (func (export "go") (param $n i32) (param $keep i32) (result i32) (local $i i32)
+      (loop $l
+        (call $create (i32.const 0) (i32.const 16))
+        (if (i32.load8_u (i32.const 16)) (then (return (local.get $i))))
+        (if (i32.eqz (local.get $keep)) (then (call $drop (i32.load (i32.const 20)))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $l (i32.lt_u (local.get $i) (local.get $n))))
+      (local.get $i)))
+  (core instance $i (instantiate $m (with "libc" (instance $libc)) (with "" (instance
+    (export "create" (func $create)) (export "drop" (func $drop))))))
+  (func (export "go") (param "n" u32) (param "keep" bool) (result u32) (canon lift (core func $i "go"))))"#
+    )
+}
+
+/// A socket counts until its resource is gone, and not longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_count_until_they_are_dropped() {
+    let (_data, engine) = engine_with(|_| ());
+    for (imports, create) in [
+        (SOCKETS_2, "create-@KIND@-socket"),
+        (SOCKETS_3, "[static]@KIND@-socket.create"),
+    ] {
+        for kind in ["tcp", "udp"] {
+            let wasm = wat::parse_str(sockets(imports, create, kind)).unwrap();
+            let made = prepare(&engine, wasm).await.unwrap();
+            let function = made.function("").unwrap();
+            let grants = Arc::new(Grants {
+                network: vec!["127.0.0.1:*".parse().unwrap()],
+                ..Grants::default()
+            });
+            let make = async |keep| {
+                let invocation = Invocation {
+                    grants: grants.clone(),
+                    limits: Limits {
+                        open_files: 20,
+                        ..Limits::UNSET
+                    },
+                    ..invocation(&function, &[Value::U32(500), Value::Bool(keep)])
+                };
+                engine.invoke(invocation).await
+            };
+            let many = make(false).await;
+            assert_eq!(
+                crate::support::value(&function, &many),
+                Some(Value::U32(500)),
+                "{kind}"
+            );
+            let failure = failure(make(true).await);
+            assert_eq!(failure.kind, FailureKind::Handles, "{kind}: {failure:?}");
+        }
+    }
+}
+
+const NAMES: &str = r#"(component
+  (import "wasi:io/poll@0.2.6" (instance $poll
+    (export "pollable" (type $p (sub resource)))
+    (export "[method]pollable.block" (func (param "self" (borrow $p))))))
+  (alias export $poll "pollable" (type $pollable))
+  (import "wasi:sockets/network@0.2.6" (instance $network
+    (export "network" (type (sub resource)))
+    (type $ec (enum "unknown" "access-denied" "not-supported" "invalid-argument" "out-of-memory" "timeout" "concurrency-conflict" "not-in-progress" "would-block" "invalid-state" "new-socket-limit" "address-not-bindable" "address-in-use" "remote-unreachable" "connection-refused" "connection-reset" "connection-aborted" "datagram-too-large" "name-unresolvable" "temporary-resolver-failure" "permanent-resolver-failure"))
+    (export "error-code" (type (eq $ec)))
+    (type $four (tuple u8 u8 u8 u8))
+    (export "ipv4-address" (type $four2 (eq $four)))
+    (type $six (tuple u16 u16 u16 u16 u16 u16 u16 u16))
+    (export "ipv6-address" (type $six2 (eq $six)))
+    (type $ip (variant (case "ipv4" $four2) (case "ipv6" $six2)))
+    (export "ip-address" (type (eq $ip)))))
+  (alias export $network "network" (type $net))
+  (alias export $network "error-code" (type $code))
+  (alias export $network "ip-address" (type $address))
+  (import "wasi:sockets/instance-network@0.2.6" (instance $own
+    (alias outer 1 $net (type $n)) (export "network" (type $n2 (eq $n)))
+    (export "instance-network" (func (result (own $n2))))))
+  (import "wasi:sockets/ip-name-lookup@0.2.6" (instance $lookup
+    (alias outer 1 $net (type $n)) (export "network" (type $n2 (eq $n)))
+    (alias outer 1 $code (type $c)) (export "error-code" (type $c2 (eq $c)))
+    (alias outer 1 $address (type $a)) (export "ip-address" (type $a2 (eq $a)))
+    (alias outer 1 $pollable (type $p)) (export "pollable" (type $p2 (eq $p)))
+    (export "resolve-address-stream" (type $s (sub resource)))
+    (export "resolve-addresses" (func (param "network" (borrow $n2)) (param "name" string) (result (result (own $s) (error $c2)))))
+    (export "[method]resolve-address-stream.resolve-next-address" (func (param "self" (borrow $s)) (result (result (option $a2) (error $c2)))))
+    (export "[method]resolve-address-stream.subscribe" (func (param "self" (borrow $s)) (result (own $p2))))))
+  (alias export $lookup "resolve-address-stream" (type $stream))
+  (core module $libc (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+  (core instance $libc (instantiate $libc))
+  (alias core export $libc "memory" (core memory $memory))
+  (alias core export $libc "realloc" (core func $realloc))
+  (core func $net (canon lower (func $own "instance-network")))
+  (core func $start (canon lower (func $lookup "resolve-addresses") (memory $memory)))
+  (core func $next (canon lower (func $lookup "[method]resolve-address-stream.resolve-next-address") (memory $memory)))
+  (core func $subscribe (canon lower (func $lookup "[method]resolve-address-stream.subscribe")))
+  (core func $block (canon lower (func $poll "[method]pollable.block")))
+  (core func $drop-poll (canon resource.drop $pollable))
+  (core func $drop (canon resource.drop $stream))
+  (core module $m
+    (import "libc" "memory" (memory 1))
+    (import "" "net" (func $net (result i32)))
+    (import "" "start" (func $start (param i32 i32 i32 i32)))
+    (import "" "next" (func $next (param i32 i32)))
+    (import "" "subscribe" (func $subscribe (param i32) (result i32)))
+    (import "" "block" (func $block (param i32)))
+    (import "" "drop-poll" (func $drop-poll (param i32)))
+    (import "" "drop" (func $drop (param i32)))
+    ;; 100 and the code of what was refused; else whether there was an address, or 50 and the code in its place.
+    (func (export "go") (param $at i32) (param $len i32) (result i32) (local $s i32) (local $p i32)
+      (call $start (call $net) (local.get $at) (local.get $len) (i32.const 16))
+      (if (i32.load8_u (i32.const 16)) (then (return (i32.add (i32.const 100) (i32.load8_u (i32.const 20))))))
+      (local.set $s (i32.load (i32.const 20)))
+      (local.set $p (call $subscribe (local.get $s)))
+      (call $block (local.get $p))
+      (call $drop-poll (local.get $p))
+      (call $next (local.get $s) (i32.const 16))
+      (call $drop (local.get $s))
+      (if (i32.load8_u (i32.const 16)) (then (return (i32.add (i32.const 50) (i32.load8_u (i32.const 18))))))
+      (i32.load8_u (i32.const 18))))
+  (core instance $i (instantiate $m (with "libc" (instance $libc)) (with "" (instance
+    (export "net" (func $net)) (export "start" (func $start)) (export "next" (func $next))
+    (export "subscribe" (func $subscribe)) (export "block" (func $block))
+    (export "drop-poll" (func $drop-poll)) (export "drop" (func $drop))))))
+  (func (export "go") (param "name" string) (result u32)
+    (canon lift (core func $i "go") (memory $memory) (realloc $realloc))))"#;
+
+/// Names are looked up by ours in place of wasmtime's: those that are granted, and what they resolve to is filtered.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_looked_up_where_granted() {
+    let (_data, engine) = engine_with(|_| ());
+    let made = prepare(&engine, wat::parse_str(NAMES).unwrap()).await;
+    let function = made.unwrap().function("").unwrap();
+    let look_up = async |name: &str| {
+        let invocation = Invocation {
+            grants: Arc::new(Grants {
+                network: vec![
+                    "localhost:80".parse().unwrap(),
+                    "no.invalid:80".parse().unwrap(),
+                ],
+                ..Grants::default()
+            }),
+            ..invocation(&function, &[Value::String(name.into())])
+        };
+        crate::support::value(&function, &engine.invoke(invocation).await)
+    };
+    // It leads to this machine, which takes a literal grant.
+    assert_eq!(look_up("localhost").await, Some(Value::U32(0)));
+    assert_eq!(look_up("no.invalid").await, Some(Value::U32(50 + 18)));
+    assert_eq!(look_up("other.example").await, Some(Value::U32(100 + 1)));
+}
