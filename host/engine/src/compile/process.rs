@@ -32,6 +32,9 @@ const PIPE_BYTES: libc::c_int = 1 << 20;
 /// Bytes of a worker's message other than an artifact.
 const TEXT_BYTES: u64 = 1 << 20;
 
+/// What is told of why a component is refused.
+const REASON_CHARS: usize = 2_000;
+
 /// A deadline must be a point in time, however long the timeout.
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(24);
 
@@ -369,7 +372,9 @@ const ALLOCATION_FAILED: &str = "memory allocation of ";
 fn failure(tag: Tag, text: &[u8], job: &Job<'_>) -> Error {
     let text = String::from_utf8_lossy(text).into_owned();
     match tag {
-        Tag::Invalid => Error::Invalid { message: text },
+        Tag::Invalid => Error::Invalid {
+            message: shortened(text),
+        },
         Tag::OutOfMemory => Error::OutOfMemory {
             limit_bytes: job.memory_bytes,
         },
@@ -377,7 +382,7 @@ fn failure(tag: Tag, text: &[u8], job: &Job<'_>) -> Error {
         Tag::Unusable => match Unusable::from_text(&text) {
             Some(Unusable { reason, hints, .. }) => Error::Interface {
                 component: job.component,
-                reason,
+                reason: shortened(reason),
                 hints,
             },
             None => nonsense(),
@@ -386,6 +391,15 @@ fn failure(tag: Tag, text: &[u8], job: &Job<'_>) -> Error {
             Error::Crashed { how: text }
         }
     }
+}
+
+/// Names in it are the component's, and as long as its author likes; the reason is sent to whoever asks.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(REASON_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// A worker that was taken over must not fill the engine's memory.

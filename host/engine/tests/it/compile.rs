@@ -314,4 +314,9 @@ async fn types_exported_at_the_root_are_refused_with_the_reason() {
         assert!(refused.to_string().contains(said), "{refused}");
         assert_eq!(refused.hints().len(), 1, "{refused:?}");
     }
+    // Names are as long as their author likes; reasons are not.
+    let long = "a".repeat(90_000);
+    let text = format!(r#"(component (type $t u32) (export "{long}" (type $t)))"#);
+    let refused = prepare(&engine(), wat::parse_str(text).unwrap()).await;
+    assert!(refused.unwrap_err().to_string().len() < 5_000);
 }
