@@ -119,6 +119,8 @@ impl Options {
             }
             Place::Memory => lydian_node::Options::memory(),
         };
+        // Whoever embeds a node waits for what it compiles.
+        options.compile_niceness = 0;
         if let Some(configure) = self.configure {
             configure(&mut options);
         }

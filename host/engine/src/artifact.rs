@@ -6,8 +6,10 @@
 //!
 //! - **Named** by the component's digest, the wasmtime version, the configuration and the CPU's features ([`key`]): what was
 //!   compiled for another engine is never found, so nothing has to be told apart later.
-//! - **Checked** at the first load in this process; later loads compare inode, size and change time.
-//! - **Discarded** with a warning when anything is wrong with it: the component is compiled again.
+//! - **Checked** once: whoever has checked a file, or written it, leaves a MAC of the file's identity (device, inode, size, times
+//!   of change) beside it, and later loads compare that. Nothing can be changed in a file that keeps its time of change.
+//! - **Discarded** with a warning when it is proved not to be what was written: the component is compiled again. A file that
+//!   cannot be read now is left alone, as its bytes may be sound.
 //! - **Evicted** by last use when the directory passes its budget. A mapped file lives on until it is unmapped.
 //!
 //! Always true: a file appears under its name whole, or, after a power cut, is found out and discarded; several processes may
@@ -22,7 +24,7 @@ pub(crate) use key::{Configuration, Key};
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, FileTimes};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,12 +91,51 @@ pub(crate) struct Store {
     checked: Mutex<HashMap<Key, Stamp>>,
 }
 
+/// Why a file cannot be used.
+#[derive(Debug)]
+enum Unusable {
+    /// Its bytes are not what this installation wrote under the key.
+    Wrong(&'static str),
+    /// They could not be had, and may be sound.
+    Unread(io::Error),
+}
+
+impl From<io::Error> for Unusable {
+    fn from(error: io::Error) -> Self {
+        Self::Unread(error)
+    }
+}
+
+impl From<Unusable> for io::Error {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::Unread(error) => error,
+            Unusable::Wrong(reason) => Self::new(io::ErrorKind::InvalidData, reason),
+        }
+    }
+}
+
+/// Whether the process, or the machine, is short of something at the moment.
+fn is_shortage(error: &io::Error) -> bool {
+    const SHORTAGES: [i32; 5] = [
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOMEM,
+        libc::EAGAIN,
+        libc::EINTR,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|code| SHORTAGES.contains(&code))
+}
+
 /// Tells a file that was changed or replaced from the one that was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
     inode: u64,
     bytes: u64,
+    modified: (i64, i64),
     changed: (i64, i64),
 }
 
@@ -116,38 +157,93 @@ impl Store {
         })
     }
 
-    /// The artifact under `key`, or `None` when it must be compiled: it is not there, or was not right and is gone now.
-    pub(crate) fn load(&self, key: &Key) -> Option<Stored> {
+    /// The artifact under `key`, or `None` when it must be compiled: it is not there, cannot be read, or was not right and is
+    /// gone now.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when this process has no descriptor or memory to spare: it had none for compiling either, and the artifact
+    /// will be there once it has.
+    pub(crate) fn load(&self, key: &Key) -> Result<Option<Stored>, Error> {
         let path = self.path(key);
         match self.open_checked(key, &path) {
-            Ok(stored) => Some(stored),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                tracing::warn!(artifact = %key, %error, "discarded a compiled component: it is compiled again");
+            Ok(stored) => Ok(Some(stored)),
+            Err(Unusable::Wrong(reason)) => {
+                tracing::warn!(artifact = %key, reason, "discarded a compiled component: it is compiled again");
                 let _ = fs::remove_file(&path);
-                None
+                let _ = fs::remove_file(self.note_path(key));
+                Ok(None)
+            }
+            Err(Unusable::Unread(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(Unusable::Unread(error)) if is_shortage(&error) => {
+                Err(Error::io("read", &path, error))
+            }
+            Err(Unusable::Unread(error)) => {
+                tracing::warn!(artifact = %key, %error, "cannot read a compiled component: it is compiled again");
+                Ok(None)
             }
         }
     }
 
-    fn open_checked(&self, key: &Key, path: &Path) -> io::Result<Stored> {
+    fn open_checked(&self, key: &Key, path: &Path) -> Result<Stored, Unusable> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = File::options().read(true).custom_flags(flags).open(path)?;
+        let file = match File::options().read(true).custom_flags(flags).open(path) {
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+                return Err(Unusable::Wrong("it is a link"));
+            }
+            opened => opened?,
+        };
         let stamp = Stamp::of(&file)?;
         let known = self.checked.lock().get(key) == Some(&stamp);
-        if !known {
+        let noted = known || self.is_noted(key, &stamp);
+        if !noted {
             sealed::check(&file, stamp.bytes, key, &self.mac_key)?;
         }
-        let stamp = if mark_used(&file)? {
-            Stamp::of(&file)?
-        } else {
-            stamp
+        let (stamp, marked) = match mark_used(&file)? {
+            true => (Stamp::of(&file)?, true),
+            false => (stamp, false),
         };
         self.checked.lock().insert(*key, stamp);
+        // A power cut must not leave the note of bytes that it takes.
+        if (!noted && file.sync_data().is_ok()) || (noted && marked) {
+            self.note(key, &stamp);
+        }
         Ok(Stored {
             file,
             bytes: stamp.bytes,
         })
+    }
+
+    /// Whether this installation has noted that the file with this identity was checked.
+    fn is_noted(&self, key: &Key, stamp: &Stamp) -> bool {
+        let mut noted = [0; sealed::NOTE_BYTES];
+        let path = self.note_path(key);
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let file = File::options().read(true).custom_flags(flags).open(path);
+        let read = file.and_then(|mut file| file.read_exact(&mut noted));
+        // Compared in constant time.
+        read.is_ok() && blake3::Hash::from_bytes(noted) == self.note_of(key, stamp)
+    }
+
+    /// Notes that the file with this identity was checked. Where it cannot be, the file is checked again.
+    fn note(&self, key: &Key, stamp: &Stamp) {
+        let temporary = temporary(&self.directory, &key.to_string());
+        let mut options = File::options();
+        options.write(true).create_new(true).mode(0o600);
+        let written = options
+            .open(&temporary)
+            .and_then(|mut file| file.write_all(self.note_of(key, stamp).as_bytes()))
+            .and_then(|()| fs::rename(&temporary, self.note_path(key)));
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+    }
+
+    fn note_of(&self, key: &Key, stamp: &Stamp) -> blake3::Hash {
+        sealed::note(key, &stamp.to_bytes(), &self.mac_key)
+    }
+
+    fn note_path(&self, key: &Key) -> PathBuf {
+        self.directory.join(format!("{key}{}", evict::NOTE))
     }
 
     /// Bytes of the file under `key`, if there is one.
@@ -166,12 +262,11 @@ impl Store {
         let temporary = temporary(&self.directory, &key.to_string());
         let written = self.write(key, artifact, &temporary).and_then(|file| {
             fs::rename(&temporary, self.path(key))?;
-            let stamp = Stamp::of(&file)?;
-            Ok((file, stamp))
+            Ok((Stamp::of(&file)?, file))
         });
-        let (file, stamp) = written.map_err(|error| {
+        let (stamp, file) = written.map_err(|unusable| {
             let _ = fs::remove_file(&temporary);
-            Error::write(&self.directory, error)
+            Error::write(&self.directory, unusable.into())
         })?;
         self.checked.lock().insert(*key, stamp);
         self.keep_budget(stamp);
@@ -181,7 +276,7 @@ impl Store {
         })
     }
 
-    fn write(&self, key: &Key, artifact: &[u8], path: &Path) -> io::Result<File> {
+    fn write(&self, key: &Key, artifact: &[u8], path: &Path) -> Result<File, Unusable> {
         let mut file = File::options()
             .read(true)
             .write(true)
@@ -198,6 +293,8 @@ impl Store {
         if let Err(error) = stored.file.sync_data() {
             tracing::warn!(artifact = %key, %error, "a compiled component did not reach the disk");
             let _ = fs::remove_file(self.path(key));
+        } else if let Ok(stamp) = Stamp::of(&stored.file) {
+            self.note(key, &stamp);
         }
     }
 
@@ -221,20 +318,36 @@ impl Store {
 }
 
 impl Stamp {
-    fn of(file: &File) -> io::Result<Self> {
+    fn of(file: &File) -> Result<Self, Unusable> {
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "not a regular file",
-            ));
+            return Err(Unusable::Wrong("it is not a regular file"));
         }
         Ok(Self {
             device: metadata.dev(),
             inode: metadata.ino(),
             bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         })
+    }
+
+    fn to_bytes(self) -> [u8; 56] {
+        let (modified, changed) = (self.modified, self.changed);
+        let mut bytes = [0; 56];
+        let numbers = [
+            self.device.to_le_bytes(),
+            self.inode.to_le_bytes(),
+            self.bytes.to_le_bytes(),
+            modified.0.to_le_bytes(),
+            modified.1.to_le_bytes(),
+            changed.0.to_le_bytes(),
+            changed.1.to_le_bytes(),
+        ];
+        for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+            place.copy_from_slice(&number);
+        }
+        bytes
     }
 }
 

@@ -7,10 +7,12 @@
 //! 3. the component failed a moment ago by its own fault: the same answer again;
 //! 4. fetch its bytes, check their digest, [`scan`] them;
 //! 5. wait in line for one of the [`Options::workers`], each tenant in its own ([`line`]);
-//! 6. compile, for the engine that fits it ([`Concurrency`]), in a process of its own ([`worker`]), locked in ([`jail`]), killed at its limits ([`process`]);
+//! 6. compile and describe, for the engine that fits it ([`Concurrency`]), in a process of its own ([`worker`]), locked in ([`jail`]), killed at its limits ([`process`]);
 //! 7. store the artifact. A full disk costs the next start its time, not this one.
 //!
-//! Always true: hostile bytes are validated and compiled in a worker only; a worker that nobody waits for is killed; at most
+//! [`Compiler::describe`] does as much for a component whose description alone is missing.
+//!
+//! Always true: hostile bytes are validated, described and compiled in a worker only; a worker that nobody waits for is killed; at most
 //! [`Options::workers`] run at once, the tenants in turn.
 //! Not done here: mapping artifacts and keeping components ([`crate::component`]).
 
@@ -26,7 +28,7 @@ pub use error::Error;
 
 use std::fs::File;
 use std::io::PipeWriter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,17 +36,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use lydian_value::Digest;
+use lydian_value::{Digest, Interface};
 use tokio::sync::oneshot;
 
 use crate::artifact::{self, Configuration, Key, Store, Stored};
 use crate::checks::{Check, CheckStatus};
 use crate::config::{Concurrency, wasmtime_config};
+use crate::interface;
 use crate::machine;
 use crate::scan::{Caps, scan};
 use flight::Flights;
 use line::{Line, Turn};
-use process::{Job, Stopped};
+use process::{Done, Job, Stopped, Worker};
 use protocol::Task;
 
 /// Long enough for the largest components (40 MiB: some 20 s on two cores), short enough that a line of hostile ones moves on.
@@ -55,8 +58,13 @@ const MOST_MEMORY_BYTES: u64 = 4 << 30;
 const LEAST_MEMORY_BYTES: u64 = 512 << 20;
 /// A thousand components of 1 MiB come to some 4 GiB of native code.
 const DEFAULT_CACHE_BYTES: u64 = 10 << 30;
+/// Somebody waits for every compilation, and others for the calls that run: beside guests on every core a worker gets a quarter of
+/// one (weights 335 and 1,024), and all of it when they leave time.
+const DEFAULT_NICENESS: u8 = 5;
 /// Native code is three to four times as large as the component; ten times is none.
 const GROWTH: u64 = 10;
+/// What a component of no size may come to: memories whose data lies apart are written out, 16 MiB each.
+const BASE_ARTIFACT_BYTES: u64 = 64 << 20;
 /// Below the data directory.
 const CACHE_DIRECTORY: &str = "artifacts";
 /// Hashing this much takes about as long as starting a thread for it.
@@ -76,6 +84,8 @@ pub struct Options {
     pub workers: usize,
     /// Threads of one worker.
     pub threads: usize,
+    /// How far workers stand back for everything else, as `nice` counts: 0, not at all, up to 19.
+    pub niceness: u8,
     /// Bytes of artifacts kept on disk.
     pub cache_bytes: u64,
     /// What a component may hold.
@@ -93,6 +103,7 @@ impl Default for Options {
             memory_bytes,
             workers,
             threads: cores,
+            niceness: DEFAULT_NICENESS,
             cache_bytes: DEFAULT_CACHE_BYTES,
             caps: Caps::default(),
         }
@@ -123,6 +134,8 @@ pub(crate) struct Artifact {
     pub(crate) bytes: u64,
     /// The engine it is for.
     pub(crate) concurrency: Concurrency,
+    /// What it exports and imports, when it was compiled.
+    pub(crate) interface: Option<Interface>,
 }
 
 impl Artifact {
@@ -151,6 +164,7 @@ struct Inner {
     /// Known when the first component needs it.
     concurrent: OnceLock<Result<Configuration, Error>>,
     store: Store,
+    data_dir: PathBuf,
     line: Line,
     flights: Flights,
     /// Whether it was logged that workers run without filtered system calls.
@@ -165,6 +179,7 @@ struct Ready {
     compile_time: Duration,
     cached: bool,
     concurrency: Concurrency,
+    interface: Option<Interface>,
 }
 
 /// What a component is compiled for.
@@ -189,6 +204,7 @@ impl Compiler {
             plain: Configuration::of(engine),
             concurrent: OnceLock::new(),
             store: Store::open(&data_dir.join(CACHE_DIRECTORY), options.cache_bytes)?,
+            data_dir: data_dir.to_owned(),
             line: Line::new(options.workers),
             flights: Flights::default(),
             warned: Once::new(),
@@ -219,7 +235,69 @@ impl Compiler {
             cached: ready.cached,
             bytes: ready.stored.bytes,
             concurrency: ready.concurrency,
+            interface: ready.interface.clone(),
         })
+    }
+
+    /// What a component exports and imports, from where it was written down or from its bytes, which are only then asked for.
+    ///
+    /// # Errors
+    /// As of [`Compiler::artifact`].
+    pub(crate) async fn describe<E>(
+        &self,
+        tenant: &str,
+        component: Digest,
+        source: impl Future<Output = Result<Bytes, E>>,
+    ) -> Result<Interface, Error>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        if let Some(interface) = interface::kept(&self.0.data_dir, &component) {
+            return Ok(interface);
+        }
+        if let Some(error) = self.0.flights.recent_failure(component) {
+            return Err(error);
+        }
+        let bytes = source.await.map_err(|error| Error::Source {
+            component,
+            source: Arc::new(error),
+        })?;
+        let answer = self.describe_bytes(tenant, component, bytes).await;
+        if let Err(error) = &answer
+            && error.is_components_fault()
+        {
+            self.0.flights.remember(component, error.clone());
+        }
+        answer
+    }
+
+    async fn describe_bytes(
+        &self,
+        tenant: &str,
+        component: Digest,
+        bytes: Bytes,
+    ) -> Result<Interface, Error> {
+        let (bytes, concurrency) = self.checked(component, bytes).await?;
+        let target = self.0.target(concurrency)?;
+        let turn = self.turn(tenant, component).await?;
+        let (answer, receiver) = oneshot::channel();
+        let describe = move |inner: &Inner, done: Result<Done, Error>| {
+            let described = done.and_then(|done| {
+                let interface = inner.described(&component, &done.interface)?;
+                Ok((interface, done.worker))
+            });
+            let (interface, worker) = described.map_or_else(
+                |error| (Err(error), None),
+                |(interface, worker)| (Ok(interface), Some(worker)),
+            );
+            // Whoever waited may have left by now.
+            let _ = answer.send(interface);
+            worker
+        };
+        let cancel = self.start(Task::Describe, target, component, bytes, turn, describe)?;
+        let answer = receiver.await.map_err(|_| not_started(ended_early()))?;
+        drop(cancel);
+        answer
     }
 
     /// Another tenant waits for a component that is being made ready: it need not wait for the first one's turn.
@@ -245,6 +323,7 @@ impl Compiler {
                     compile_time: Duration::ZERO,
                     cached: true,
                     concurrency,
+                    interface: None,
                 }));
             }
         }
@@ -269,14 +348,30 @@ impl Compiler {
             return Ok(None);
         };
         let inner = Arc::clone(&self.0);
-        off_thread_if_large(bytes, move || inner.store.load(&key)).await
+        let loaded = off_thread_if_large(bytes, move || inner.store.load(&key)).await?;
+        Ok(loaded?)
+    }
+
+    /// The bytes, if they are worth a worker's time, and for which engine.
+    async fn checked(
+        &self,
+        component: Digest,
+        bytes: Bytes,
+    ) -> Result<(Bytes, Concurrency), Error> {
+        let inner = Arc::clone(&self.0);
+        let size = bytes.len() as u64;
+        off_thread_if_large(size, move || inner.check(component, bytes)).await?
+    }
+
+    async fn turn(&self, tenant: &str, component: Digest) -> Result<Turn, Error> {
+        let turn = self.0.line.turn(tenant, component).await;
+        turn.map_err(|_| Error::Crowded {
+            waiting: line::MAX_WAITING,
+        })
     }
 
     async fn compile(&self, tenant: &str, component: Digest, bytes: Bytes) -> Answer {
-        let inner = Arc::clone(&self.0);
-        let size = bytes.len() as u64;
-        let checked = off_thread_if_large(size, move || inner.check(component, bytes));
-        let (bytes, concurrency) = checked.await??;
+        let (bytes, concurrency) = self.checked(component, bytes).await?;
         let answer = self
             .compile_for(tenant, concurrency, component, &bytes)
             .await;
@@ -298,55 +393,52 @@ impl Compiler {
         bytes: &Bytes,
     ) -> Answer {
         let target = self.0.target(concurrency)?;
-        let key = Key::new(&component, &target.configuration);
-        let turn = self.0.line.turn(tenant, component).await;
-        let turn = turn.map_err(|_| Error::Crowded {
-            waiting: line::MAX_WAITING,
-        })?;
-        let (answer, cancel) = self.start(target, key, bytes.clone(), turn)?;
-        let answer = answer.await.map_err(|_| not_started(ended_early()))?;
+        let turn = self.turn(tenant, component).await?;
+        let (answer, receiver) = oneshot::channel();
+        let started = Instant::now();
+        let keep = move |inner: &Inner, done: Result<Done, Error>| match done {
+            Ok(done) => {
+                let ready = inner.keep(target, &component, &done, started);
+                // Whoever waited may have left by now.
+                let _ = answer.send(ready.clone());
+                if let Ok(ready) = ready {
+                    let key = Key::new(&component, &target.configuration);
+                    inner.store.sync(&key, &ready.stored);
+                }
+                Some(done.worker)
+            }
+            Err(error) => {
+                let _ = answer.send(Err(error));
+                None
+            }
+        };
+        let bytes = bytes.clone();
+        let cancel = self.start(Task::Compile, target, component, bytes, turn, keep)?;
+        let answer = receiver.await.map_err(|_| not_started(ended_early()))?;
         drop(cancel);
         answer
     }
 
-    /// Starts a worker on a thread of its own. Closing the pipe kills it.
+    /// Starts a worker on a thread of its own, which gives what it answers to `done`. Closing the pipe kills it.
     fn start(
         &self,
+        task: Task,
         target: Target,
-        key: Key,
+        component: Digest,
         bytes: Bytes,
         turn: Turn,
-    ) -> Result<(oneshot::Receiver<Answer>, PipeWriter), Error> {
-        let (answer, receiver) = oneshot::channel();
+        done: impl FnOnce(&Inner, Result<Done, Error>) -> Option<Worker> + Send + 'static,
+    ) -> Result<PipeWriter, Error> {
         let (cancelled, cancel) = std::io::pipe().map_err(not_started)?;
         let inner = Arc::clone(&self.0);
         let run = move || {
-            let started = Instant::now();
-            let job = inner.job(Task::Compile, target, &bytes, &cancelled);
+            let job = inner.job(task, target, component, &bytes, &cancelled);
             let worker = match process::run(&job) {
-                Ok(done) => {
-                    inner.warn_once(&done.unfiltered);
-                    let stored = inner.keep(&key, &done.artifact);
-                    let compile_time = started.elapsed();
-                    let ready = stored.map(|stored| {
-                        Arc::new(Ready {
-                            stored,
-                            compile_time,
-                            cached: false,
-                            concurrency: target.concurrency,
-                        })
-                    });
-                    // Whoever waited may have left by now.
-                    let _ = answer.send(ready.clone());
-                    if let Ok(ready) = ready {
-                        inner.store.sync(&key, &ready.stored);
-                    }
-                    Some(done.worker)
+                Ok(answer) => {
+                    inner.warn_once(&answer.unfiltered);
+                    done(&inner, Ok(answer))
                 }
-                Err(Stopped::Failed(error)) => {
-                    let _ = answer.send(Err(error));
-                    None
-                }
+                Err(Stopped::Failed(error)) => done(&inner, Err(error)),
                 Err(Stopped::Cancelled) => None,
             };
             // The next one's turn comes when the worker's memory is free.
@@ -357,7 +449,7 @@ impl Compiler {
             .name("lydian-compile".to_owned())
             .spawn(run)
             .map_err(not_started)?;
-        Ok((receiver, cancel))
+        Ok(cancel)
     }
 
     /// Whether this machine can lock compile workers in, for `lydian doctor`. Blocks for as long as a worker takes to start.
@@ -372,7 +464,7 @@ impl Compiler {
             .and_then(|(cancelled, _open)| {
                 let job = Job {
                     timeout: GREETING_TIMEOUT,
-                    ..inner.job(Task::Compile, target, &[], &cancelled)
+                    ..inner.job(Task::Compile, target, Digest::of(&[]), &[], &cancelled)
                 };
                 process::greet(&job)
             });
@@ -422,18 +514,22 @@ impl Inner {
         &self,
         task: Task,
         target: Target,
+        component: Digest,
         payload: &'a [u8],
         cancelled: &'a std::io::PipeReader,
     ) -> Job<'a> {
         Job {
             task,
             payload,
+            component,
             configuration: target.configuration,
             concurrency: target.concurrency,
             memory_bytes: self.options.memory_bytes,
-            artifact_bytes: self.options.caps.component_bytes.saturating_mul(GROWTH),
+            artifact_bytes: BASE_ARTIFACT_BYTES
+                .saturating_add((payload.len() as u64).saturating_mul(GROWTH)),
             timeout: self.options.timeout,
             threads: self.options.threads.max(1),
+            niceness: self.options.niceness,
             cancelled,
         }
     }
@@ -462,8 +558,30 @@ impl Inner {
         Ok((bytes, concurrency))
     }
 
+    /// Keeps what a worker made of a component.
+    fn keep(&self, target: Target, component: &Digest, done: &Done, started: Instant) -> Answer {
+        let interface = self.described(component, &done.interface)?;
+        let key = Key::new(component, &target.configuration);
+        Ok(Arc::new(Ready {
+            stored: self.store(&key, &done.artifact)?,
+            compile_time: started.elapsed(),
+            cached: false,
+            concurrency: target.concurrency,
+            interface: Some(interface),
+        }))
+    }
+
+    /// What a worker says of a component, checked and written down.
+    fn described(&self, component: &Digest, json: &str) -> Result<Interface, Error> {
+        let interface = interface::check(json).ok_or_else(|| Error::Crashed {
+            how: "it described the component in a way that makes no sense".to_owned(),
+        })?;
+        interface::keep(&self.data_dir, component, json);
+        Ok(interface)
+    }
+
     /// Stores an artifact, or keeps it in memory for this process when the disk does not take it.
-    fn keep(&self, key: &Key, artifact: &[u8]) -> Result<Stored, Error> {
+    fn store(&self, key: &Key, artifact: &[u8]) -> Result<Stored, Error> {
         match self.store.save(key, artifact) {
             Ok(stored) => Ok(stored),
             Err(error) => {

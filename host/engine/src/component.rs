@@ -4,13 +4,13 @@
 //! looked up. A call is left with taking slots from the pool.
 
 use crate::cache::{Answer, Ready, SourceError};
-use crate::codec::{MAX_DEPTH, MAX_FLAT_ASYNC, Plan};
+use crate::codec::{MAX_FLAT_ASYNC, Plan};
 use crate::compile::Artifact;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::Host;
 use crate::imports;
-use crate::interface;
+use crate::layout::{self, parts};
 use crate::outcome::Start;
 use crate::pace::Pace;
 use crate::pool::Pool;
@@ -309,18 +309,20 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let started = Instant::now();
-    // The compiler and the reader of interfaces may both want the bytes; they are fetched once, and only if so.
+    // Compiling and describing may both want the bytes; they are fetched once, and only if so.
     let bytes = source()
         .map(|bytes| bytes.map_err(SourceError::new))
         .boxed()
         .shared();
     let fetch = bytes.clone();
-    let artifact = engine
-        .0
-        .compiler
-        .artifact(tenant, digest, move || fetch.boxed())
+    let compiler = &engine.0.compiler;
+    let mut artifact = compiler
+        .artifact(tenant.clone(), digest, move || fetch.boxed())
         .await?;
-    let interface = interface::of(&engine.0.data_dir, digest, bytes).await?;
+    let interface = match artifact.interface.take() {
+        Some(interface) => interface,
+        None => compiler.describe(&tenant, digest, bytes).await?,
+    };
     let loaded = link(&engine, digest, interface, &artifact)?;
     let prepared = Prepared {
         start: if artifact.cached {
@@ -354,6 +356,12 @@ fn link(
         component: digest,
         reason: format!("{error:#}"),
     };
+    if let Some(reason) = layout::refusal(&interface) {
+        return Err(Error::Link {
+            component: digest,
+            reason,
+        });
+    }
     let host = engine.0.hosts.get(artifact.concurrency, &engine.0.ticker)?;
     let component = artifact.load(&host.wasmtime).map_err(refused)?;
     let pre = host.linker.instantiate_pre(&component).map_err(|error| {
@@ -368,20 +376,6 @@ fn link(
         component: digest,
         reason: "its description names an export that it has not".to_owned(),
     })?;
-    if let Some(deep) = interface
-        .functions
-        .iter()
-        .find(|function| is_deep(function))
-    {
-        let reason = format!(
-            "a type of function `{}` nests deeper than {MAX_DEPTH}",
-            deep.name
-        );
-        return Err(Error::Link {
-            component: digest,
-            reason,
-        });
-    }
     // `None` when it imports modules, which never link here.
     let needs = component.resources_required();
     let slots = needs
@@ -454,23 +448,6 @@ fn is_handle(ty: &Type) -> bool {
     matches!(ty, Type::Own(_) | Type::Borrow(_))
 }
 
-fn is_deep(function: &FuncType) -> bool {
-    let types = function
-        .params
-        .iter()
-        .map(|param| &param.ty)
-        .chain(&function.result);
-    types.into_iter().any(|ty| deeper_than(ty, MAX_DEPTH))
-}
-
-/// Whether a type nests more than `levels` deep. Looks no deeper than that.
-fn deeper_than(ty: &Type, levels: usize) -> bool {
-    levels == 0
-        || parts(ty)
-            .into_iter()
-            .any(|part| deeper_than(part, levels - 1))
-}
-
 /// Core values that a type flattens to; `None` when more than anyone passes flat.
 fn flats(ty: &Type) -> Option<usize> {
     let count = match ty {
@@ -501,21 +478,4 @@ fn widest<'a>(mut types: impl Iterator<Item = &'a Type>) -> Option<usize> {
 /// Whether `wanted` holds for a type or a part of it.
 fn any(ty: &Type, wanted: &dyn Fn(&Type) -> bool) -> bool {
     wanted(ty) || parts(ty).into_iter().any(|part| any(part, wanted))
-}
-
-/// The types that a type is made of. What a stream carries is not a part of the result that names it.
-fn parts(ty: &Type) -> Vec<&Type> {
-    match ty {
-        Type::List(item) | Type::FixedList(item, _) | Type::Option(item) => vec![item],
-        Type::Map(key, value) => vec![key, value],
-        Type::Record(record) => record.fields.iter().map(|field| &field.ty).collect(),
-        Type::Tuple(items) => items.iter().collect(),
-        Type::Variant(variant) => variant
-            .cases
-            .iter()
-            .filter_map(|case| case.ty.as_ref())
-            .collect(),
-        Type::Result(result) => result.ok.iter().chain(&result.err).collect(),
-        _ => Vec::new(),
-    }
 }

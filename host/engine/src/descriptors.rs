@@ -1,22 +1,29 @@
-//! Descriptors of the host that guests have open: sockets and connections of every kind, counted as one.
+//! Descriptors of the host that guests have open: files, directories, sockets and connections of every kind, counted as one.
 //!
 //! Each belongs to a sandbox, whose limit is `open_files`, and to the node, whose process has only so many. [`Files::open`] takes
-//! one from both before anything is opened; it is given back when the last thing that needs it is gone ([`Open`] is shared by a
-//! socket and its streams, as WASI 0.3 lets streams outlive their socket).
+//! one from both before anything is opened; it is given back when the last thing that needs it is gone:
 //!
-//! wasmtime does not tell when a guest drops a socket. So [`Sockets`] remembers which resource each descriptor is for, and looks
-//! for those that are gone: when the count has doubled, and before anything is refused.
+//! - **Files and directories** are shared by their descriptor, its streams and reads under way. All of these hold the same
+//!   [`std::fs::File`], and [`Files::keep_file`] remembers it weakly: the count ends with it, not with the guest's handle.
+//! - **Sockets** end with their resource ([`Files::closed_socket`]); [`Open`] is shared by a socket and its streams, as WASI 0.3
+//!   lets streams outlive their socket.
+//! - **Connections** of `wasi:http` hold an [`Open`] of their own.
 //!
-//! **The count is never too low, and for a moment too high.** A stream of WASI 0.3 gives its share back when wasmtime has told its
-//! end, which it does when the guest next waits for anything. A guest that lets go of streams and never waits in between is therefore
-//! refused at its limit counted over all it opened since it last waited, not over what it has; after one wait it is exact again.
-//! Sockets without streams, and all of WASI 0.2, are exact whenever something is refused.
+//! The resource's end is told at once. That a stream was the last to hold a file is found out when it matters: before anything
+//! is refused, here or in another sandbox of the node, and when the node is asked how many are open.
+//!
+//! **The count is never too low, and for a moment too high.** A socket's stream of WASI 0.3 gives its share back when wasmtime has
+//! told its end, which it does when the guest next waits for anything. A guest that lets go of streams and never waits in between
+//! is therefore refused at its limit counted over all it opened since it last waited, not over what it has; after one wait it is
+//! exact again.
 
 use crate::checks::{Check, CheckStatus};
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use wasmtime::component::{Resource, ResourceTable};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 /// Guests of a node get a quarter of its process's descriptors: the rest is for connections, components and files.
 const SHARE: u64 = 4;
@@ -24,18 +31,47 @@ const SHARE: u64 = 4;
 const FEWEST: u64 = 64;
 /// There are not more ports to connect from.
 const MOST: u64 = 65_536;
-/// Fewer sockets than this are not worth a look.
-const SWEEP_FROM: usize = 8;
+/// All sandboxes are looked through at most so often: a guest that asks again and again must not keep the others waiting.
+const SWEEP_PAUSE: Duration = Duration::from_millis(10);
 
 /// What all guests of a node have open. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct Descriptors(Arc<Count>);
+pub(crate) struct Descriptors(Arc<Node>);
+
+struct Node {
+    count: Count,
+    sandboxes: Mutex<Sandboxes>,
+}
+
+/// Those that have files open, to be looked through when the node is full.
+#[derive(Default)]
+struct Sandboxes {
+    live: HashMap<usize, Weak<Sandbox>>,
+    /// Files that a read under way held when their sandbox ended.
+    outlived: Vec<(Weak<File>, Open)>,
+    swept: Option<Instant>,
+}
 
 /// What one sandbox has open. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct Files {
+pub(crate) struct Files(Arc<Sandbox>);
+
+struct Sandbox {
     own: Arc<Count>,
     node: Descriptors,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// By address, which no other file has while it is remembered.
+    files: HashMap<usize, (Weak<File>, Open)>,
+    /// By their place in the sandbox's table.
+    sockets: HashMap<u32, Arc<Open>>,
+    /// Mounted directories, which only the node counts: they are the deployment's and open until the sandbox ends.
+    mounts: usize,
+    /// Whether the node knows of it.
+    known: bool,
 }
 
 struct Count {
@@ -53,7 +89,10 @@ pub(crate) enum Exhausted {
 }
 
 /// One descriptor. Given back when dropped.
-pub(crate) struct Open(Files);
+pub(crate) struct Open {
+    own: Arc<Count>,
+    node: Descriptors,
+}
 
 impl Count {
     fn new(limit: usize) -> Count {
@@ -70,12 +109,13 @@ impl Count {
             .is_ok()
     }
 
-    fn give_back(&self) {
-        self.open.fetch_sub(1, Ordering::AcqRel);
+    /// Takes one beyond the limit if need be.
+    fn add(&self) {
+        self.open.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn is_full(&self) -> bool {
-        self.open.load(Ordering::Acquire) >= self.limit
+    fn give_back(&self) {
+        self.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -87,11 +127,15 @@ impl Descriptors {
     }
 
     pub(crate) fn limited(limit: usize) -> Descriptors {
-        Descriptors(Arc::new(Count::new(limit)))
+        Descriptors(Arc::new(Node {
+            count: Count::new(limit),
+            sandboxes: Mutex::default(),
+        }))
     }
 
     /// What `lydian doctor` says of them.
     pub(crate) fn check(&self) -> Check {
+        self.sweep(Duration::ZERO);
         let (open, limit) = self.used();
         let enough = open < limit;
         Check {
@@ -112,98 +156,143 @@ impl Descriptors {
 
     /// How many are open, and how many may be.
     fn used(&self) -> (usize, usize) {
-        (self.0.open.load(Ordering::Relaxed), self.0.limit)
+        let count = &self.0.count;
+        (count.open.load(Ordering::Relaxed), count.limit)
+    }
+
+    fn take(&self) -> bool {
+        let count = &self.0.count;
+        count.take() || (self.sweep(SWEEP_PAUSE) && count.take())
+    }
+
+    /// Forgets files that are gone, in every sandbox, unless that was done within `pause`. Says whether it did.
+    fn sweep(&self, pause: Duration) -> bool {
+        let mut sandboxes = self.0.sandboxes.lock();
+        if sandboxes.swept.is_some_and(|at| at.elapsed() < pause) {
+            return false;
+        }
+        sandboxes.swept = Some(Instant::now());
+        sandboxes
+            .outlived
+            .retain(|(file, _)| file.strong_count() > 0);
+        let live: Vec<_> = sandboxes.live.values().filter_map(Weak::upgrade).collect();
+        // A sandbox that ends just now takes itself out of the list, so the lock must be free by then.
+        drop(sandboxes);
+        live.iter().for_each(|sandbox| sandbox.sweep());
+        true
     }
 }
 
 impl Files {
     pub(crate) fn new(limit: u32, node: Descriptors) -> Files {
-        Files {
+        Files(Arc::new(Sandbox {
             own: Arc::new(Count::new(limit as usize)),
             node,
-        }
+            kept: Mutex::default(),
+        }))
     }
 
     /// Takes one, before it is opened.
     pub(crate) fn open(&self) -> Result<Open, Exhausted> {
-        if !self.own.take() {
-            return Err(Exhausted::Sandbox);
+        let Sandbox { own, node, .. } = &*self.0;
+        if !own.take() {
+            self.0.sweep();
+            if !own.take() {
+                return Err(Exhausted::Sandbox);
+            }
         }
-        if !self.node.0.take() {
-            self.own.give_back();
+        if !node.take() {
+            own.give_back();
             return Err(Exhausted::Node);
         }
-        Ok(Open(self.clone()))
+        Ok(self.0.taken())
     }
 
-    fn is_full(&self) -> bool {
-        self.own.is_full() || self.node.0.is_full()
+    /// Counts a mounted directory. That it is opened was decided at deployment, so it only leaves less for others.
+    pub(crate) fn mount(&self) {
+        self.0.node.0.count.add();
+        self.0.kept.lock().mounts += 1;
+    }
+
+    /// The file, or directory, was opened: it counts until nothing holds it.
+    pub(crate) fn keep_file(&self, file: &Arc<File>, open: Open) {
+        let mut kept = self.0.kept.lock();
+        let first = !std::mem::replace(&mut kept.known, true);
+        kept.files
+            .insert(address(file), (Arc::downgrade(file), open));
+        drop(kept);
+        if first {
+            let mut sandboxes = self.0.node.0.sandboxes.lock();
+            let at = Arc::as_ptr(&self.0).addr();
+            sandboxes.live.insert(at, Arc::downgrade(&self.0));
+        }
+    }
+
+    /// A handle to the file is gone; perhaps it was the last.
+    pub(crate) fn closed_file(&self, file: &Weak<File>) {
+        if file.strong_count() == 0 {
+            self.0.kept.lock().files.remove(&file.as_ptr().addr());
+        }
+    }
+
+    /// The socket was made, and is this resource.
+    pub(crate) fn keep_socket(&self, socket: u32, open: Open) {
+        self.0.kept.lock().sockets.insert(socket, Arc::new(open));
+    }
+
+    /// A share in the descriptor of a socket, for a stream of it.
+    pub(crate) fn share_socket(&self, socket: u32) -> Option<Arc<Open>> {
+        self.0.kept.lock().sockets.get(&socket).cloned()
+    }
+
+    /// The resource is gone.
+    pub(crate) fn closed_socket(&self, socket: u32) {
+        self.0.kept.lock().sockets.remove(&socket);
+    }
+}
+
+impl Sandbox {
+    /// One that was counted.
+    fn taken(&self) -> Open {
+        Open {
+            own: self.own.clone(),
+            node: self.node.clone(),
+        }
+    }
+
+    fn sweep(&self) {
+        let mut kept = self.kept.lock();
+        kept.files.retain(|_, (file, _)| file.strong_count() > 0);
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let at = std::ptr::from_ref(self).addr();
+        let kept = self.kept.get_mut();
+        for _ in 0..kept.mounts {
+            self.node.0.count.give_back();
+        }
+        if !kept.known {
+            return;
+        }
+        let files = std::mem::take(&mut kept.files).into_values();
+        let outlived = files.filter(|(file, _)| file.strong_count() > 0);
+        let mut sandboxes = self.node.0.sandboxes.lock();
+        sandboxes.live.remove(&at);
+        sandboxes.outlived.extend(outlived);
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.node.0.give_back();
-        self.0.own.give_back();
+        self.node.0.count.give_back();
+        self.own.give_back();
     }
 }
 
-/// The sockets of one sandbox, by their place in its table.
-#[derive(Default)]
-pub(crate) struct Sockets {
-    open: HashMap<u32, Arc<Open>>,
-    /// How many there were that are not gone, when that was last looked at.
-    live: usize,
-}
-
-impl Sockets {
-    /// Takes one for a socket that is about to be made.
-    pub(crate) fn make_room(
-        &mut self,
-        files: &Files,
-        table: &ResourceTable,
-    ) -> Result<Open, Exhausted> {
-        if self.open.len() >= SWEEP_FROM.max(2 * self.live) {
-            self.sweep(table);
-        }
-        files.open().or_else(|_| {
-            self.sweep(table);
-            files.open()
-        })
-    }
-
-    /// Forgets what is gone, when that could make a difference.
-    pub(crate) fn sweep_if_full(&mut self, files: &Files, table: &ResourceTable) {
-        if !self.open.is_empty() && files.is_full() {
-            self.sweep(table);
-        }
-    }
-
-    /// The socket was made.
-    pub(crate) fn insert(&mut self, socket: u32, open: Open) {
-        self.open.insert(socket, Arc::new(open));
-    }
-
-    /// A share in the socket's descriptor, for a stream of it.
-    pub(crate) fn share(&self, socket: u32) -> Option<Arc<Open>> {
-        self.open.get(&socket).cloned()
-    }
-
-    fn sweep(&mut self, table: &ResourceTable) {
-        self.open.retain(|socket, _| is_socket(table, *socket));
-        self.live = self.open.len();
-    }
-}
-
-fn is_socket(table: &ResourceTable, at: u32) -> bool {
-    fn is<T: Send + 'static>(table: &ResourceTable, at: u32) -> bool {
-        table.get(&Resource::<T>::new_borrow(at)).is_ok()
-    }
-    is::<wasmtime_wasi::p2::TcpSocket>(table, at)
-        || is::<wasmtime_wasi::p2::UdpSocket>(table, at)
-        || is::<wasmtime_wasi::sockets::TcpSocket>(table, at)
-        || is::<wasmtime_wasi::sockets::UdpSocket>(table, at)
-        || is::<wasmtime_wasi::filesystem::Descriptor>(table, at)
+fn address(file: &Arc<File>) -> usize {
+    Arc::as_ptr(file).addr()
 }
 
 #[cfg(test)]
@@ -233,21 +322,75 @@ mod tests {
         assert_eq!(node.used(), (1, 3));
     }
 
-    /// A socket's place in the table is given away again once it is dropped.
+    /// A socket's place in the table is given away again once it is dropped; its streams may still be there.
     #[test]
-    fn sockets_that_are_gone_are_found_before_one_is_refused() {
+    fn sockets_end_with_their_resource_and_their_streams() {
         let node = Descriptors::limited(100);
         let files = Files::new(2, node.clone());
-        let (mut sockets, table) = (Sockets::default(), ResourceTable::new());
-        for socket in 0..50 {
-            // None of them is in the table, so each is gone by the time the next is made.
-            let open = sockets.make_room(&files, &table).expect("room");
-            sockets.insert(socket, open);
+        for socket in [7; 50] {
+            files.keep_socket(socket, files.open().expect("room"));
+            let stream = files.share_socket(socket);
+            files.closed_socket(socket);
+            assert_eq!(node.used(), (1, 100));
+            drop(stream);
+            assert_eq!(node.used(), (0, 100));
         }
-        let shared = sockets.share(49).expect("the last one");
-        sockets.sweep(&table);
-        assert_eq!(node.used(), (1, 100));
-        drop(shared);
+    }
+
+    fn file() -> Arc<File> {
+        Arc::new(File::open("/dev/null").expect("a file"))
+    }
+
+    /// The handle is one of several that hold a file: streams and reads under way are others.
+    #[test]
+    fn files_count_until_nothing_holds_them() {
+        let node = Descriptors::limited(100);
+        let files = Files::new(2, node.clone());
+        let opened = [file(), file()];
+        for file in &opened {
+            files.keep_file(file, files.open().expect("room"));
+        }
+        let [first, second] = opened;
+        let (stream, handle) = (first.clone(), Arc::downgrade(&first));
+        drop(first);
+        files.closed_file(&handle);
+        assert_eq!(files.open().err(), Some(Exhausted::Sandbox));
+        drop(stream);
+        assert!(files.open().is_ok());
+        let handle = Arc::downgrade(&second);
+        drop(second);
+        files.closed_file(&handle);
         assert_eq!(node.used(), (0, 100));
+    }
+
+    /// What other sandboxes let go of is there for the one that asks.
+    #[test]
+    fn files_that_are_gone_make_room_on_the_node() {
+        let node = Descriptors::limited(1);
+        let (one, other) = (Files::new(2, node.clone()), Files::new(2, node.clone()));
+        let stream = file();
+        one.keep_file(&stream, one.open().expect("room"));
+        assert_eq!(other.open().err(), Some(Exhausted::Node));
+        // A read may hold a file for longer than its sandbox lives.
+        drop(one);
+        assert_eq!(node.used(), (1, 1));
+        drop(stream);
+        std::thread::sleep(SWEEP_PAUSE);
+        assert!(other.open().is_ok());
+        assert_eq!(node.used(), (0, 1));
+    }
+
+    /// They are opened whatever the limits, and leave less for guests.
+    #[test]
+    fn the_node_counts_mounts() {
+        let node = Descriptors::limited(2);
+        let files = Files::new(10, node.clone());
+        files.mount();
+        files.mount();
+        files.mount();
+        assert_eq!(files.open().err(), Some(Exhausted::Node));
+        assert_eq!(node.used(), (3, 2));
+        drop(files);
+        assert_eq!(node.used(), (0, 2));
     }
 }

@@ -5,13 +5,14 @@
 //! connected to, and a name that resolves to `169.254.169.254` or `127.0.0.1` reaches nothing.
 //! Addresses of the host itself, of its links and of private networks have to be granted as literals.
 
-use crate::descriptors::{Descriptors, Exhausted, Files, Open, Sockets};
+use crate::descriptors::{Descriptors, Files};
 use crate::grants::Grants;
+use crate::network::lookup::Lookups;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use wasmtime::component::ResourceTable;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
 /// Addresses that names were resolved to, kept per sandbox; what is beyond this many is resolved but refused.
@@ -30,9 +31,7 @@ pub(crate) struct Egress {
 struct State {
     /// By address: the indices of the grants whose name resolved to it.
     resolved: Mutex<HashMap<IpAddr, Vec<usize>>>,
-    /// By resource: the names whose lookup a guest of WASI 0.2 is reading, address by address.
-    lookups: Mutex<HashMap<u32, String>>,
-    sockets: Mutex<Sockets>,
+    lookups: Lookups,
 }
 
 impl Egress {
@@ -43,27 +42,6 @@ impl Egress {
             files: Files::new(open_files, node),
             state: Arc::default(),
         }
-    }
-
-    /// A descriptor for a socket that is about to be made.
-    pub(crate) fn room_for_socket(&self, table: &ResourceTable) -> Result<Open, Exhausted> {
-        self.state.sockets.lock().make_room(&self.files, table)
-    }
-
-    /// The socket was made, and is this resource.
-    pub(crate) fn keep_socket(&self, socket: u32, open: Open) {
-        self.state.sockets.lock().insert(socket, open);
-    }
-
-    /// A share in the descriptor of a socket, for a stream of it.
-    pub(crate) fn share_socket(&self, socket: u32) -> Option<Arc<Open>> {
-        self.state.sockets.lock().share(socket)
-    }
-
-    /// Takes account of sockets that the guest has dropped, before a connection that is no socket of its own.
-    pub(crate) fn forget_sockets(&self, table: &ResourceTable) {
-        let mut sockets = self.state.sockets.lock();
-        sockets.sweep_if_full(&self.files, table);
     }
 
     /// Whether anything at all may be reached.
@@ -87,24 +65,9 @@ impl Egress {
             .any(|granted| granted.covers_name(name, port))
     }
 
-    /// Keeps which name a stream of addresses is about.
-    pub(crate) fn remember_lookup(&self, stream: u32, name: String) {
-        self.state.lookups.lock().insert(stream, name);
-    }
-
-    /// The name that a stream of addresses is about; empty, so granted nothing, when it is unknown.
-    pub(crate) fn looked_up(&self, stream: u32) -> String {
-        self.state
-            .lookups
-            .lock()
-            .get(&stream)
-            .cloned()
-            .unwrap_or_default()
-    }
-
-    /// The stream is closed.
-    pub(crate) fn forget_lookup(&self, stream: u32) {
-        self.state.lookups.lock().remove(&stream);
+    /// Looks a name up that was found to be granted.
+    pub(crate) async fn look_up(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        self.state.lookups.look_up(name, port).await
     }
 
     /// Takes note that the granted `name` resolves to `address`; `false` when the guest may not use it.
@@ -191,10 +154,10 @@ impl Egress {
         if !self.may_name(host, port) {
             return Err(Refused::NotGranted);
         }
-        let found = tokio::net::lookup_host((host, port))
-            .await
-            .map_err(|_| Refused::Unresolvable)?;
+        let found = self.look_up(host, port).await;
         let mut usable: Vec<SocketAddr> = found
+            .map_err(|_| Refused::Unresolvable)?
+            .into_iter()
             .map(|address| SocketAddr::new(address.ip().to_canonical(), port))
             .collect();
         usable.retain(|address| self.note(host, address.ip()) && self.may_connect(*address));
@@ -221,6 +184,9 @@ fn is_special(address: IpAddr) -> bool {
     }
 }
 
+/// A public address that one cloud answers on from within: its metadata, keys and name servers.
+const CLOUD_WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 fn is_special_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     address.is_loopback()
@@ -229,6 +195,7 @@ fn is_special_v4(address: Ipv4Addr) -> bool {
         || address.is_multicast()
         || address.is_broadcast()
         || address.is_documentation()
+        || address == CLOUD_WIRE_SERVER
         || a == 0
         // Shared address space (RFC 6598): carriers, and the metadata service of one cloud.
         || (a == 100 && (64..128).contains(&b))
@@ -293,6 +260,8 @@ mod tests {
             "192.168.1.1",
             "0.0.0.0",
             "100.100.100.200",
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
             "::1",
             "::",
             "fd00:ec2::254",

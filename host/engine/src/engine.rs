@@ -210,6 +210,25 @@ impl Engine {
         }
     }
 
+    /// The same for one whose bytes may have to be looked at, in a process that can reach nothing.
+    ///
+    /// # Errors
+    /// [`Error`]: as of [`Engine::prepare`], without what only linking finds.
+    pub async fn describe<E>(
+        &self,
+        tenant: &str,
+        component: Digest,
+        source: impl Future<Output = Result<Bytes, E>>,
+    ) -> Result<Interface, Error>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        match self.0.cache.peek(&component) {
+            Some(ready) => Ok(ready.interface().clone()),
+            None => Ok(self.0.compiler.describe(tenant, component, source).await?),
+        }
+    }
+
     /// Runs a future on the threads that run guests. Calls made from it start without changing threads.
     pub fn spawn<T: Send + 'static>(
         &self,

@@ -10,14 +10,16 @@ use std::sync::Arc;
 pub enum Error {
     /// Its bytes could not be had, were refused, or did not compile.
     #[error(transparent)]
-    Compile(#[from] compile::Error),
-    /// Its exports cannot be described.
-    #[error("component `{}` has an interface that cannot be read", component.short())]
+    Compile(compile::Error),
+    /// Its exports cannot be described, or their types are too large.
+    #[error("component `{}` has an interface that cannot be used: {reason}", component.short())]
     Interface {
         /// Which one.
         component: Digest,
         /// Why.
-        source: lydian_value::InspectError,
+        reason: String,
+        /// What to do about it.
+        hints: Vec<String>,
     },
     /// It needs something that nobody provides.
     #[error("component `{}` imports {}, which is not provided", component.short(), names(imports))]
@@ -70,14 +72,30 @@ impl Error {
     pub fn hints(&self) -> Vec<String> {
         match self {
             Error::Compile(error) => error.hint().into_iter().map(str::to_owned).collect(),
-            Error::Interface { source, .. } => source.hints(),
-            Error::MissingImports { hints, .. } => hints.clone(),
+            Error::Interface { hints, .. } | Error::MissingImports { hints, .. } => hints.clone(),
             Error::Start { hint, .. } => vec![hint.clone()],
             Error::NoFunction(error) => error.hints(),
             Error::Link { .. } => Vec::new(),
             Error::TooLarge { .. } => {
                 vec!["start the node with a larger `--max-sandboxes`".to_owned()]
             }
+        }
+    }
+}
+
+impl From<compile::Error> for Error {
+    fn from(error: compile::Error) -> Error {
+        match error {
+            compile::Error::Interface {
+                component,
+                reason,
+                hints,
+            } => Error::Interface {
+                component,
+                reason,
+                hints,
+            },
+            other => Error::Compile(other),
         }
     }
 }

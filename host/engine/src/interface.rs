@@ -1,47 +1,96 @@
 //! Descriptions of components, kept beside their artifacts.
 //!
-//! Describing a component takes its bytes and a millisecond or more, mapping its artifact neither. So the description is
-//! written down once: JSON after the BLAKE3 hash of it. It is no code, and nothing that is safe depends on it: values are laid
-//! out by what wasmtime says of the artifact. A damaged one is made anew.
+//! Describing a component takes its bytes and a millisecond or more, and its bytes may be hostile: so a compile worker does it
+//! ([`describe`]), and what it says is checked ([`check`]) and written down: JSON after the BLAKE3 hash of it. It is no code, and
+//! nothing that is safe depends on it: values are laid out by what wasmtime says of the artifact. A damaged one is made anew.
 
-use crate::compile;
-use crate::error::Error;
-use bytes::Bytes;
+use crate::layout;
 use lydian_value::{Digest, Interface};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Below the data directory.
 const DIRECTORY: &str = "interfaces";
 
-/// The description of a component: from disk, or from its bytes, which are only then asked for.
-pub(crate) async fn of<E>(
-    data_dir: &Path,
-    digest: Digest,
-    bytes: impl Future<Output = Result<Bytes, E>>,
-) -> Result<Interface, Error>
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    let path = path(data_dir, &digest);
-    if let Some(interface) = read(&path) {
-        return Ok(interface);
+/// Bytes of a description. The largest interfaces of toolchains have some hundred kilobytes.
+pub(crate) const MAX_BYTES: u64 = 8 << 20;
+
+/// Why a component's interface cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unusable {
+    pub(crate) reason: String,
+    pub(crate) hints: Vec<String>,
+    /// Its types are larger than the compiler reckons with, so that it is not to be compiled either.
+    pub(crate) too_large: bool,
+}
+
+impl Unusable {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        // Strings and a flag: nothing that serde_json refuses.
+        serde_json::to_vec(self).unwrap_or_default()
     }
-    let bytes = bytes.await.map_err(|error| compile::Error::Source {
-        component: digest,
-        source: Arc::new(error),
-    })?;
-    let interface = lydian_value::inspect(&bytes).map_err(|source| Error::Interface {
-        component: digest,
-        source,
-    })?;
-    if let Err(error) = write(&path, &interface) {
+
+    pub(crate) fn from_text(text: &str) -> Option<Unusable> {
+        serde_json::from_str(text).ok()
+    }
+}
+
+/// Describes a component, in a worker: time and memory are the worker's.
+pub(crate) fn describe(component: &[u8]) -> Result<String, Unusable> {
+    let interface = lydian_value::inspect(component).map_err(|error| unread(&error))?;
+    if let Some(reason) = layout::refusal(&interface) {
+        return Err(Unusable {
+            reason,
+            hints: Vec::new(),
+            too_large: true,
+        });
+    }
+    let json = interface.to_json();
+    if json.len() as u64 > MAX_BYTES {
+        return Err(Unusable {
+            reason: format!(
+                "its description takes {} bytes, more than {MAX_BYTES}",
+                json.len()
+            ),
+            hints: vec!["export fewer functions or smaller types".to_owned()],
+            too_large: false,
+        });
+    }
+    Ok(json)
+}
+
+fn unread(error: &lydian_value::InspectError) -> Unusable {
+    let (mut reason, mut hints) = (error.to_string(), error.hints());
+    // The parser's words for what is valid, and what WIT alone has no place for.
+    let rest = reason.strip_suffix("` was not a function or instance");
+    let exported = rest.and_then(|rest| rest.split_once("component export `"));
+    if let Some((_, name)) = exported {
+        reason = format!(
+            "it exports the type `{name}` at its root, where only functions and interfaces can be described"
+        );
+        hints =
+            vec!["export an interface that has the type and the functions that use it".to_owned()];
+    }
+    Unusable {
+        reason,
+        hints,
+        too_large: false,
+    }
+}
+
+/// What a worker says a component's interface is.
+pub(crate) fn check(json: &str) -> Option<Interface> {
+    Interface::from_json(json).ok()
+}
+
+/// Writes a description down.
+pub(crate) fn keep(data_dir: &Path, digest: &Digest, json: &str) {
+    if let Err(error) = write(&path(data_dir, digest), json.as_bytes()) {
         tracing::warn!(%error, "the description of a component is not kept");
     }
-    Ok(interface)
 }
 
 /// The description of a component, where it was written down.
@@ -60,18 +109,16 @@ fn read(path: &Path) -> Option<Interface> {
         tracing::warn!(path = %path.display(), "a component's description is damaged and made anew");
         return None;
     }
-    let json = std::str::from_utf8(json).ok()?;
-    Interface::from_json(json).ok()
+    check(str::from_utf8(json).ok()?)
 }
 
 /// Whole or not at all: written aside, then renamed.
-fn write(path: &Path, interface: &Interface) -> std::io::Result<()> {
+fn write(path: &Path, json: &[u8]) -> std::io::Result<()> {
     let directory = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&directory)?;
-    let json = interface.to_json();
     let aside = path.with_extension(format!("{}.new", std::process::id()));
     let mut file = fs::OpenOptions::new()
         .create(true)
@@ -79,8 +126,8 @@ fn write(path: &Path, interface: &Interface) -> std::io::Result<()> {
         .write(true)
         .mode(0o600)
         .open(&aside)?;
-    file.write_all(blake3::hash(json.as_bytes()).as_bytes())?;
-    file.write_all(json.as_bytes())?;
+    file.write_all(blake3::hash(json).as_bytes())?;
+    file.write_all(json)?;
     drop(file);
     fs::rename(&aside, path)
 }
@@ -88,7 +135,8 @@ fn write(path: &Path, interface: &Interface) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lydian_value::{FuncType, Type};
+    use crate::codec::MAX_DEPTH;
+    use lydian_value::{ExportPath, FuncType, Type};
 
     fn written() -> (tempfile::TempDir, PathBuf, Interface) {
         let directory = tempfile::tempdir().unwrap();
@@ -97,7 +145,7 @@ mod tests {
             imports: vec!["wasi:cli/stdout@0.2.6".into()],
             ..Interface::default()
         };
-        write(&path, &interface).unwrap();
+        write(&path, interface.to_json().as_bytes()).unwrap();
         (directory, path, interface)
     }
 
@@ -107,13 +155,28 @@ mod tests {
         assert_eq!(read(&path), Some(interface));
     }
 
-    /// Types nest deeper as JSON than serde_json reads by itself.
+    /// JSON nests four times as deep as the type, which is further than serde_json goes by itself.
     #[test]
-    fn descriptions_of_deep_types_read_back() {
-        let (_directory, path, mut interface) = written();
-        let deep = (0..80).fold(Type::U8, |ty, _| Type::record("r", [("a", ty)]));
-        interface.functions = vec![FuncType::new("f", [("x", deep)], None)];
-        write(&path, &interface).unwrap();
+    fn deep_types_read_back() {
+        let deep = |levels| (0..levels).fold(Type::U8, |ty, _| Type::record("r", [("a", ty)]));
+        let function = FuncType {
+            name: "f".into(),
+            params: Vec::new(),
+            result: Some(deep(MAX_DEPTH)),
+            is_async: false,
+            docs: String::new(),
+            export: ExportPath {
+                interface: None,
+                raw: "f".into(),
+            },
+        };
+        let interface = Interface {
+            functions: vec![function],
+            ..Interface::default()
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b.json");
+        write(&path, interface.to_json().as_bytes()).unwrap();
         assert_eq!(read(&path), Some(interface));
     }
 

@@ -33,6 +33,7 @@ mod interface;
 mod invoke;
 mod keeper;
 mod kept;
+mod layout;
 mod ledger;
 mod limit;
 mod limits;

@@ -3,6 +3,8 @@
 //! Every socket that is made counts ([`crate::descriptors`]). The rest is wasmtime's, which asks [`Egress`] about every
 //! address that a socket is used with.
 
+pub(crate) mod lookup;
+mod names;
 mod sockets3;
 
 use crate::config::Concurrency;
@@ -10,28 +12,47 @@ use crate::descriptors::{Exhausted, Open};
 use crate::egress::Egress;
 use crate::limit::LimitHit;
 use crate::sandbox::Ctx;
-use std::net::IpAddr;
 use wasmtime::Result;
-use wasmtime::component::{Accessor, HasData, Linker, Resource};
+use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::sockets as p2;
-use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::ResolveAddressStream;
 use wasmtime_wasi::p2::bindings::sockets::network::{
-    ErrorCode, IpAddress, IpAddressFamily, Network as P2Network,
+    ErrorCode, IpAddressFamily, Network as P2Network,
 };
-use wasmtime_wasi::p2::{self as p2_crate, DynPollable, SocketResult};
+use wasmtime_wasi::p2::{self as p2_crate, SocketResult};
 use wasmtime_wasi::p3::bindings::sockets as p3;
-use wasmtime_wasi::sockets::{WasiSocketsCtxView, WasiSocketsView};
+use wasmtime_wasi::sockets::{TcpSocket, UdpSocket, WasiSocketsCtxView, WasiSocketsView};
 
 /// Replaces wasmtime's own; the linker must allow that.
 pub(crate) fn link(linker: &mut Linker<Ctx>, concurrency: Concurrency) -> Result<()> {
-    p2::ip_name_lookup::add_to_linker::<Ctx, Network>(linker, Sockets::of)?;
+    names::link(linker)?;
     p2::tcp_create_socket::add_to_linker::<Ctx, Network>(linker, Sockets::of)?;
     p2::udp_create_socket::add_to_linker::<Ctx, Network>(linker, Sockets::of)?;
+    closing::<p2_crate::TcpSocket>(linker, "wasi:sockets/tcp@0.2.12", "tcp-socket")?;
+    closing::<p2_crate::UdpSocket>(linker, "wasi:sockets/udp@0.2.12", "udp-socket")?;
     if concurrency == Concurrency::On {
         p3::ip_name_lookup::add_to_linker::<Ctx, Network>(linker, Sockets::of)?;
         sockets3::link(linker)?;
+        closing::<TcpSocket>(linker, sockets3::TYPES, "tcp-socket")?;
+        closing::<UdpSocket>(linker, sockets3::TYPES, "udp-socket")?;
     }
     Ok(())
+}
+
+/// Replaces the end of a socket's resource, which gives its descriptor back.
+fn closing<T: Send + 'static>(
+    linker: &mut Linker<Ctx>,
+    interface: &str,
+    resource: &str,
+) -> Result<()> {
+    let ty = ResourceType::host::<T>();
+    let mut interface = linker.instance(interface)?;
+    interface.resource(resource, ty, |mut store, socket| {
+        let ctx = store.data_mut();
+        // Fails while streams of WASI 0.2 are left, and then the socket is left too.
+        ctx.table.delete(Resource::<T>::new_own(socket))?;
+        ctx.egress.files.closed_socket(socket);
+        Ok(())
+    })
 }
 
 struct Network;
@@ -57,7 +78,7 @@ impl Sockets<'_> {
 
     /// Room for one more socket.
     fn room(&mut self) -> SocketResult<Open> {
-        match self.egress.room_for_socket(self.view.table) {
+        match self.egress.files.open() {
             Ok(open) => Ok(open),
             Err(Exhausted::Sandbox) => Err(p2_crate::SocketError::trap(full())),
             // Through no fault of this guest, which may try again.
@@ -97,7 +118,7 @@ impl p2::tcp_create_socket::Host for Sockets<'_> {
     ) -> SocketResult<Resource<wasmtime_wasi::p2::TcpSocket>> {
         let open = self.room()?;
         let socket = self.view.create_tcp_socket(family)?;
-        self.egress.keep_socket(socket.rep(), open);
+        self.egress.files.keep_socket(socket.rep(), open);
         Ok(socket)
     }
 }
@@ -109,54 +130,8 @@ impl p2::udp_create_socket::Host for Sockets<'_> {
     ) -> SocketResult<Resource<wasmtime_wasi::p2::UdpSocket>> {
         let open = self.room()?;
         let socket = self.view.create_udp_socket(family).await?;
-        self.egress.keep_socket(socket.rep(), open);
+        self.egress.files.keep_socket(socket.rep(), open);
         Ok(socket)
-    }
-}
-
-impl p2::ip_name_lookup::Host for Sockets<'_> {
-    fn resolve_addresses(
-        &mut self,
-        network: Resource<P2Network>,
-        name: String,
-    ) -> SocketResult<Resource<ResolveAddressStream>> {
-        // A lookup is a message to the name's servers, so names that are not granted are not looked up.
-        if !self.egress.may_look_up(&name) {
-            return Err(ErrorCode::AccessDenied.into());
-        }
-        let stream = self.view.resolve_addresses(network, name.clone())?;
-        self.egress.remember_lookup(stream.rep(), name);
-        Ok(stream)
-    }
-}
-
-impl p2::ip_name_lookup::HostResolveAddressStream for Sockets<'_> {
-    fn resolve_next_address(
-        &mut self,
-        stream: Resource<ResolveAddressStream>,
-    ) -> SocketResult<Option<IpAddress>> {
-        let name = self.egress.looked_up(stream.rep());
-        loop {
-            let same = Resource::new_borrow(stream.rep());
-            let Some(address) = self.view.resolve_next_address(same)? else {
-                return Ok(None);
-            };
-            if self.egress.note(&name, ip(address)) {
-                return Ok(Some(address));
-            }
-        }
-    }
-
-    fn subscribe(
-        &mut self,
-        stream: Resource<ResolveAddressStream>,
-    ) -> Result<Resource<DynPollable>> {
-        p2::ip_name_lookup::HostResolveAddressStream::subscribe(&mut self.view, stream)
-    }
-
-    fn drop(&mut self, stream: Resource<ResolveAddressStream>) -> Result<()> {
-        self.egress.forget_lookup(stream.rep());
-        p2::ip_name_lookup::HostResolveAddressStream::drop(&mut self.view, stream)
     }
 }
 
@@ -172,19 +147,13 @@ impl p3::ip_name_lookup::HostWithStore<Ctx> for Network {
         if !egress.may_look_up(&name) {
             return Ok(Err(ErrorCode::AccessDenied));
         }
-        let Ok(found) = tokio::net::lookup_host((name.as_str(), 0)).await else {
+        let Ok(found) = egress.look_up(&name, 0).await else {
             return Ok(Err(ErrorCode::NameUnresolvable));
         };
         let usable = found
+            .into_iter()
             .map(|address| address.ip().to_canonical())
             .filter(|address| egress.note(&name, *address));
         Ok(Ok(usable.map(Into::into).collect()))
-    }
-}
-
-fn ip(address: IpAddress) -> IpAddr {
-    match address {
-        IpAddress::Ipv4((a, b, c, d)) => IpAddr::from([a, b, c, d]),
-        IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => IpAddr::from([a, b, c, d, e, f, g, h]),
     }
 }

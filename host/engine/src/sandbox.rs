@@ -135,7 +135,6 @@ impl WasiView for Ctx {
 
 impl WasiHttpView for Ctx {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        self.egress.forget_sockets(&self.table);
         self.count_retained();
         WasiHttpCtxView {
             ctx: &mut self.http,

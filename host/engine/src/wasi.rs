@@ -2,7 +2,7 @@
 //!
 //! One linker per engine, built once. WASI 0.3 is all async, so only the engine for concurrent components has it. Nothing of
 //! the host is inherited: no environment, no arguments, no files, no standard input. Two things differ from wasmtime's own
-//! wiring: names are looked up through [`Egress`], and sockets count against `open_files`.
+//! wiring: names are looked up through [`Egress`], and files and sockets count against `open_files`.
 
 use crate::calls;
 use crate::config::Concurrency;
@@ -73,6 +73,8 @@ pub(crate) fn context(
         if let Err(error) = builder.preopened_dir(path, &mount.at, FsPerms::ReadOnly) {
             // The guest finds nothing at the path, and says so better than anyone else could.
             tracing::warn!(at = mount.at, %error, "cannot open a mounted directory");
+        } else {
+            egress.files.mount();
         }
     }
     builder.build()

@@ -154,8 +154,8 @@ impl Core {
     /// None when its bytes are no component.
     async fn inspected(&self, digest: Digest) -> Result<Option<Interface>, lydian_store::Error> {
         let bytes = self.store.blobs().get(&digest).await?;
-        let inspect = move || lydian_value::inspect(&bytes).ok();
-        Ok(tokio::task::spawn_blocking(inspect).await.ok().flatten())
+        let bytes = async { Ok::<_, lydian_store::Error>(bytes) };
+        Ok(self.engine.describe("", digest, bytes).await.ok())
     }
 
     /// What is used and the store does not know of: the code of ephemeral apps, and the directories of all.

@@ -146,6 +146,7 @@ impl Node {
         let compile = &mut engine.compile;
         compile.workers = options.compile_workers.unwrap_or(compile.workers);
         compile.memory_bytes = options.compile_memory_bytes.unwrap_or(compile.memory_bytes);
+        compile.niceness = options.compile_niceness;
         compile.cache_bytes = options.artifact_cache_bytes.unwrap_or(compile.cache_bytes);
         engine.limits = options.limits;
         engine.limits_max = options.limits_max;

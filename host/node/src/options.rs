@@ -100,6 +100,9 @@ pub struct Options {
     pub compile_workers: Option<usize>,
     /// Memory of one compilation; `None`: what the machine can spare.
     pub compile_memory_bytes: Option<u64>,
+    /// How far compiling stands back for calls, as `nice` counts. In a program that embeds a node, whose user waits for what is
+    /// compiled, not at all.
+    pub compile_niceness: u8,
     /// Compiled components kept on disk; `None`: the engine's own default.
     pub artifact_cache_bytes: Option<u64>,
     /// Calls in line for a sandbox before others are refused.
@@ -150,6 +153,10 @@ impl Options {
     }
 
     fn with(data: Data, resume_spawned: bool) -> Self {
+        let compile_niceness = match resume_spawned {
+            true => lydian_engine::compile::Options::default().niceness,
+            false => 0,
+        };
         Self {
             data,
             artifacts: None,
@@ -170,6 +177,7 @@ impl Options {
             guest_sockets: None,
             compile_workers: None,
             compile_memory_bytes: None,
+            compile_niceness,
             artifact_cache_bytes: None,
             max_waiting: DEFAULT_MAX_WAITING,
             max_wait: DEFAULT_MAX_WAIT,

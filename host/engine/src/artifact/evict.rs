@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 /// Names end in these; whatever else lies in the directory is left alone.
 pub(super) const ARTIFACT: &str = ".artifact";
 pub(super) const TEMPORARY: &str = ".tmp";
+/// Lies beside an artifact and goes with it.
+pub(super) const NOTE: &str = ".checked";
 
 /// A temporary file this old was left by a process that died: writing one takes seconds.
 const ABANDONED: Duration = Duration::from_hours(1);
@@ -39,6 +41,7 @@ pub(super) fn oldest(directory: &Path, budget_bytes: u64, keep: u64) -> u64 {
             break;
         }
         if fs::remove_file(&entry.path).is_ok() {
+            let _ = fs::remove_file(entry.path.with_extension(&NOTE[1..]));
             total = total.saturating_sub(entry.bytes);
             removed += 1;
         }

@@ -14,12 +14,17 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::Unusable;
 use super::key::{Key, MacKey};
 
 const MAGIC: &[u8; 8] = b"LYDART01";
 /// Magic, key and length: what the MAC covers beside the artifact.
 const SIGNED_BYTES: usize = 48;
 const TRAILER_BYTES: usize = SIGNED_BYTES + 32;
+
+/// Begins what a note's MAC covers, and nothing that a trailer's does.
+const NOTE_MAGIC: &[u8; 8] = b"LYDNOTE1";
+pub(super) const NOTE_BYTES: usize = 32;
 
 /// Fits into the L2 cache, so that the bytes are still there when they are hashed.
 const READ_BYTES: usize = 256 << 10;
@@ -36,12 +41,12 @@ pub(super) fn trailer(key: &Key, artifact: &[u8], mac_key: &MacKey) -> [u8; TRAI
 }
 
 /// Checks that a file of `size` bytes is the artifact that this installation wrote under `key`.
-pub(super) fn check(file: &File, size: u64, key: &Key, mac_key: &MacKey) -> io::Result<()> {
+pub(super) fn check(file: &File, size: u64, key: &Key, mac_key: &MacKey) -> Result<(), Unusable> {
     let length = size
         .checked_sub(TRAILER_BYTES as u64)
         .ok_or_else(|| wrong("it is cut off"))?;
     let mut trailer = [0; TRAILER_BYTES];
-    file.read_exact_at(&mut trailer, length)?;
+    read_at(file, &mut trailer, length)?;
     let (found, found_mac) = trailer.split_at(SIGNED_BYTES);
     let expected = signed(key, length);
     if found != expected {
@@ -60,6 +65,13 @@ pub(super) fn check(file: &File, size: u64, key: &Key, mac_key: &MacKey) -> io::
     }
 }
 
+/// What says that the file with this identity was checked.
+pub(super) fn note(key: &Key, identity: &[u8], mac_key: &MacKey) -> blake3::Hash {
+    let mut mac = mac_key.hasher();
+    mac.update(NOTE_MAGIC).update(key.as_bytes());
+    mac.update(identity).finalize()
+}
+
 fn signed(key: &Key, length: u64) -> [u8; SIGNED_BYTES] {
     let mut signed = [0; SIGNED_BYTES];
     signed[..8].copy_from_slice(MAGIC);
@@ -70,20 +82,28 @@ fn signed(key: &Key, length: u64) -> [u8; SIGNED_BYTES] {
 
 /// Hashes the first `length` bytes. They are read, not mapped: another process that cuts the file short meanwhile must be an
 /// error and not a `SIGBUS`.
-fn hash_bytes(file: &File, length: u64, mac: &mut blake3::Hasher) -> io::Result<()> {
+fn hash_bytes(file: &File, length: u64, mac: &mut blake3::Hasher) -> Result<(), Unusable> {
     let mut buffer = vec![0; READ_BYTES.min(usize::try_from(length).unwrap_or(READ_BYTES))];
     let mut offset = 0;
     while offset < length {
         let want = buffer
             .len()
             .min(usize::try_from(length - offset).unwrap_or(buffer.len()));
-        file.read_exact_at(&mut buffer[..want], offset)?;
+        read_at(file, &mut buffer[..want], offset)?;
         mac.update(&buffer[..want]);
         offset += want as u64;
     }
     Ok(())
 }
 
-fn wrong(reason: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, reason)
+/// A file that ends too early was cut off since its size was read.
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> Result<(), Unusable> {
+    match file.read_exact_at(buffer, offset) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(wrong("it is cut off")),
+        read => Ok(read?),
+    }
+}
+
+fn wrong(reason: &'static str) -> Unusable {
+    Unusable::Wrong(reason)
 }

@@ -42,7 +42,7 @@ fn saved_artifact_loads_after_a_restart() {
         artifact
     );
     assert_eq!(contents(saved)[..artifact.len()], artifact);
-    assert!(store(&directory).load(&key("b")).is_none());
+    assert!(store(&directory).load(&key("b")).unwrap().is_none());
 }
 
 /// What is mapped is run: nobody else may put a file there, even one that will not be believed.
@@ -56,7 +56,7 @@ fn the_directory_is_closed_to_others() {
 }
 
 fn saved_again(directory: &TempDir) -> Stored {
-    store(directory).load(&key("a")).unwrap()
+    store(directory).load(&key("a")).unwrap().unwrap()
 }
 
 /// Writes `artifact` properly, lets `damage` change the file, and says whether it still loads, after a restart.
@@ -70,7 +70,7 @@ fn loads_after(damage: impl FnOnce(&Path, &mut Vec<u8>)) -> bool {
     let mut bytes = fs::read(&path).unwrap();
     damage(directory.path(), &mut bytes);
     fs::write(&path, bytes).unwrap();
-    let loaded = store(&directory).load(&key("a")).is_some();
+    let loaded = store(&directory).load(&key("a")).unwrap().is_some();
     assert_eq!(
         path.exists(),
         loaded,
@@ -108,8 +108,8 @@ fn artifact_of_another_installation_is_refused() {
     let (our_store, their_store) = (store(&ours), store(&theirs));
     their_store.save(&key("a"), b"their native code").unwrap();
     fs::copy(their_store.path(&key("a")), our_store.path(&key("a"))).unwrap();
-    assert!(our_store.load(&key("a")).is_none());
-    assert!(their_store.load(&key("a")).is_some());
+    assert!(our_store.load(&key("a")).unwrap().is_none());
+    assert!(their_store.load(&key("a")).unwrap().is_some());
 }
 
 /// A rename must not turn one component's code into another's, nor one engine's into another's.
@@ -124,7 +124,7 @@ fn artifact_under_another_name_is_refused() {
         assert_ne!(other, key("a"));
         store.save(&key("a"), b"native code").unwrap();
         fs::rename(store.path(&key("a")), store.path(&other)).unwrap();
-        assert!(store.load(&other).is_none());
+        assert!(store.load(&other).unwrap().is_none());
     }
 }
 
@@ -138,7 +138,7 @@ fn uploaded_cwasm_under_a_components_name_is_refused() {
         .precompile_component(&component)
         .unwrap();
     fs::write(store.path(&key("a")), &cwasm).unwrap();
-    assert!(store.load(&key("a")).is_none());
+    assert!(store.load(&key("a")).unwrap().is_none());
     assert!(!store.path(&key("a")).exists());
 }
 
@@ -148,14 +148,53 @@ fn file_changed_after_its_check_is_checked_again() {
     let directory = TempDir::new().unwrap();
     let store = store(&directory);
     store.save(&key("a"), b"native code").unwrap();
-    assert!(store.load(&key("a")).is_some());
+    assert!(store.load(&key("a")).unwrap().is_some());
     let path = store.path(&key("a"));
     let mut bytes = fs::read(&path).unwrap();
     bytes[0] ^= 1;
     // A change within one tick of the file system's clock would keep the old time.
     std::thread::sleep(Duration::from_millis(20));
     fs::write(&path, bytes).unwrap();
-    assert!(store.load(&key("a")).is_none());
+    assert!(store.load(&key("a")).unwrap().is_none());
+}
+
+/// What one process has checked, the next need not; but only what was checked, and as it was then.
+#[test]
+fn checks_are_noted_for_the_next_start() {
+    let directory = TempDir::new().unwrap();
+    let path = {
+        let store = store(&directory);
+        let stored = store.save(&key("a"), b"native code").unwrap();
+        let noted = |store: &Store| store.is_noted(&key("a"), &Stamp::of(&stored.file).unwrap());
+        assert!(!noted(&store), "a power cut may still take it");
+        store.sync(&key("a"), &stored);
+        assert!(noted(&store));
+        assert!(!store.is_noted(&key("b"), &Stamp::of(&stored.file).unwrap()));
+        store.path(&key("a"))
+    };
+    // The note alone excuses the check: bytes that are wrong under a sound note are taken for checked.
+    let bytes = fs::read(&path).unwrap();
+    let mut wrong = bytes.clone();
+    wrong[0] ^= 1;
+    // A change within one tick of the file system's clock would keep the old time.
+    std::thread::sleep(Duration::from_millis(20));
+    fs::write(&path, &wrong).unwrap();
+    let wrong_stamp = Stamp::of(&File::open(&path).unwrap()).unwrap();
+    let restarted = store(&directory);
+    assert!(!restarted.is_noted(&key("a"), &wrong_stamp));
+    restarted.note(&key("a"), &wrong_stamp);
+    assert!(store(&directory).load(&key("a")).unwrap().is_some());
+    // Nobody else can write one.
+    let note = restarted.note_path(&key("a"));
+    let mut forged = fs::read(&note).unwrap();
+    forged[0] ^= 1;
+    fs::write(&note, &forged).unwrap();
+    assert!(store(&directory).load(&key("a")).unwrap().is_none());
+    // A check that was needed leaves one.
+    fs::write(&path, &bytes).unwrap();
+    assert!(store(&directory).load(&key("a")).unwrap().is_some());
+    let stamp = Stamp::of(&File::open(&path).unwrap()).unwrap();
+    assert!(store(&directory).is_noted(&key("a"), &stamp));
 }
 
 #[test]
@@ -166,8 +205,34 @@ fn link_to_another_file_is_not_followed() {
     let elsewhere = directory.path().join("elsewhere");
     fs::rename(store.path(&key("a")), &elsewhere).unwrap();
     symlink(&elsewhere, store.path(&key("a"))).unwrap();
-    assert!(store.load(&key("a")).is_none());
+    assert!(store.load(&key("a")).unwrap().is_none());
     assert!(elsewhere.exists());
+}
+
+/// A guest that has taken every descriptor must not cost the node what it has compiled.
+#[test]
+fn artifact_that_cannot_be_read_now_is_kept() {
+    let directory = TempDir::new().unwrap();
+    let path = {
+        let store = store(&directory);
+        store.save(&key("a"), b"native code").unwrap();
+        store.path(&key("a"))
+    };
+    let restarted = store(&directory);
+    std::thread::scope(|scope| {
+        let starved = scope.spawn(|| {
+            // SAFETY: this thread alone gets a table of descriptors of its own, which ends with it.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
+            let taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+            let refused = restarted.load(&key("a"));
+            drop(taken);
+            refused
+        });
+        let refused = starved.join().unwrap();
+        assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
+    });
+    assert!(path.exists());
+    assert!(restarted.load(&key("a")).unwrap().is_some());
 }
 
 /// Whoever knows the key can write artifacts that will be run.
@@ -186,7 +251,7 @@ fn key_is_made_once_and_for_its_owner_only() {
     let store = store(&directory);
     for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
         assert!(
-            store.load(&key(name)).is_some(),
+            store.load(&key(name)).unwrap().is_some(),
             "written with another key than the one that stands: {name}"
         );
     }
@@ -206,7 +271,7 @@ fn unsafe_key_is_replaced() {
         let before = fs::read(&path).unwrap();
         flaw(&path);
         let store = store(&directory);
-        assert!(store.load(&key("a")).is_none());
+        assert!(store.load(&key("a")).unwrap().is_none());
         assert_ne!(fs::read(&path).unwrap(), before);
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
@@ -229,16 +294,16 @@ fn least_recently_used_artifacts_go_first() {
             .unwrap();
     }
     // Using it makes it young again.
-    assert!(store.load(&key("used")).is_some());
-    let mapped = store.load(&key("older")).unwrap();
+    assert!(store.load(&key("used")).unwrap().is_some());
+    let mapped = store.load(&key("older")).unwrap().unwrap();
     mapped
         .file
         .set_times(FileTimes::new().set_modified(day(4)))
         .unwrap();
     store.save(&key("new"), &[1; 1_000]).unwrap();
     store.save(&key("newer"), &[1; 1_000]).unwrap();
-    let kept =
-        ["old", "older", "used", "new", "newer"].map(|name| store.load(&key(name)).is_some());
+    let kept = ["old", "older", "used", "new", "newer"]
+        .map(|name| store.load(&key(name)).unwrap().is_some());
     assert_eq!(kept, [true, false, true, true, true]);
     // What is mapped stays readable.
     assert_eq!(contents(mapped)[..1_000], [1; 1_000]);
@@ -250,7 +315,7 @@ fn newest_artifact_survives_any_budget() {
     let directory = TempDir::new().unwrap();
     let store = Store::open(directory.path(), 10).unwrap();
     store.save(&key("a"), &[1; 1_000]).unwrap();
-    assert!(store.load(&key("a")).is_some());
+    assert!(store.load(&key("a")).unwrap().is_some());
 }
 
 /// A process that dies while it writes leaves its temporary file.

@@ -25,5 +25,5 @@ mod wire;
 pub(crate) use answer::{MAX_FLAT_ASYNC, call, call_concurrent, run_out, tasks_over};
 pub(crate) use args::Args;
 pub(crate) use item::{Batch, ByteEnd, Item, StreamEnd};
-pub(crate) use plan::{MAX_DEPTH, Node, Plan};
+pub(crate) use plan::{MAX_DEPTH, MAX_VALUE_BYTES, Node, Plan};
 pub(crate) use wire::Malformed;

@@ -1,12 +1,16 @@
 //! A function's types, laid out: what the canonical ABI puts where. Built once, from wasmtime's own figures.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use wasmtime::component::__internal::wasmtime_environ::component::{TypeMapIndex, VariantInfo};
 use wasmtime::component::__internal::{ComponentTypes, InterfaceType};
 use wasmtime::{Result, bail};
 
 /// Types nest at most this deep, so that a walk over a plan never needs much stack.
 pub(crate) const MAX_DEPTH: usize = 64;
+
+/// Bytes of one value in memory, without what it points to: the wire encoding's own bound. Fixed-length lists alone come near it.
+/// Far below 4 GiB, where the canonical ABI's own arithmetic would wrap.
+pub(crate) const MAX_VALUE_BYTES: u64 = 64 << 20;
 
 /// The layout of a function's parameters and result; filled in by its first call, which is the first to see its types.
 #[derive(Debug, Default)]
@@ -103,8 +107,9 @@ pub(super) enum Kind {
     Flags(u32),
     /// `own` or `borrow`.
     Handle(InterfaceType),
-    Stream(InterfaceType, Option<Box<Node>>),
-    Future(InterfaceType, Option<Box<Node>>),
+    /// What it carries is shared with every stream of the type that is open.
+    Stream(InterfaceType, Option<Arc<Node>>),
+    Future(InterfaceType, Option<Arc<Node>>),
     ErrorContext,
 }
 
@@ -144,8 +149,9 @@ impl Builder<'_> {
         if depth > MAX_DEPTH {
             bail!("a type nests deeper than {MAX_DEPTH}");
         }
-        let abi = self.types.canonical_abi(&ty);
         let kind = self.kind(ty, depth + 1)?;
+        check_size(&kind)?;
+        let abi = self.types.canonical_abi(&ty);
         let size = abi.size32 as usize;
         Ok(Node {
             size,
@@ -218,17 +224,21 @@ impl Builder<'_> {
         })
     }
 
-    fn payload(&self, ty: Option<InterfaceType>, depth: usize) -> Result<Option<Box<Node>>> {
-        ty.map(|ty| self.boxed(ty, depth)).transpose()
+    fn payload(&self, ty: Option<InterfaceType>, depth: usize) -> Result<Option<Arc<Node>>> {
+        ty.map(|ty| self.node(ty, depth).map(Arc::new)).transpose()
     }
 
     fn record(&self, fields: impl Iterator<Item = InterfaceType>, depth: usize) -> Result<Kind> {
-        let mut end = 0;
+        let mut end = 0_u64;
         let fields = fields.map(|ty| {
-            let offset = self.types.canonical_abi(&ty).next_field32_size(&mut end);
+            let node = self.node(ty, depth)?;
+            // No node is larger than the limit, and the sum stops there, so none of this can overflow.
+            let offset = end.next_multiple_of(u64::from(node.align));
+            end = offset + node.size as u64;
+            check_bytes(end)?;
             Ok(Field {
-                offset,
-                node: self.node(ty, depth)?,
+                offset: offset as usize,
+                node,
             })
         });
         Ok(Kind::Record(fields.collect::<Result<_>>()?))
@@ -262,6 +272,7 @@ impl Builder<'_> {
             node: self.node(map.value, depth)?,
         };
         let kind = Kind::Record(Box::new([key, value]));
+        check_size(&kind)?;
         let size = map.entry_abi.size32 as usize;
         Ok(Node {
             size,
@@ -274,6 +285,31 @@ impl Builder<'_> {
             kind,
         })
     }
+}
+
+/// Refuses a type whose size wasmtime's figures may have wrapped for. The parts of `kind` have passed.
+fn check_size(kind: &Kind) -> Result<()> {
+    check_bytes(match kind {
+        Kind::FixedList(item, len) => item.size as u64 * u64::from(*len),
+        Kind::Record(fields) => fields
+            .iter()
+            .map(|field| field.offset as u64 + field.node.size as u64)
+            .max()
+            .unwrap_or(0),
+        Kind::Variant(variant) => {
+            let payloads = variant.cases.iter().flatten();
+            let largest = payloads.map(|payload| payload.size as u64).max();
+            variant.payload_offset as u64 + largest.unwrap_or(0)
+        }
+        _ => 0,
+    })
+}
+
+fn check_bytes(bytes: u64) -> Result<()> {
+    if bytes > MAX_VALUE_BYTES {
+        bail!("a value of the type has {bytes} bytes, more than {MAX_VALUE_BYTES}");
+    }
+    Ok(())
 }
 
 fn scalars(kind: &Kind, size: usize) -> Option<Box<[Scalar]>> {

@@ -26,6 +26,13 @@ pub enum Error {
     /// It does not validate, or uses a feature that is off.
     #[error("the component is not valid: {message}")]
     Invalid { message: String },
+    /// It is valid, but its exports cannot be described, or their types are too large.
+    #[error("component `{}` has an interface that cannot be used: {reason}", component.short())]
+    Interface {
+        component: Digest,
+        reason: String,
+        hints: Vec<String>,
+    },
     /// Compiling took more memory than one component may.
     #[error("compiling the component took more than {} MiB of memory", limit_bytes >> 20)]
     OutOfMemory { limit_bytes: u64 },
@@ -81,7 +88,7 @@ impl Error {
             Self::NotAWorker => {
                 Some("link `lydian-engine` statically into the program that starts the engine")
             }
-            Self::Source { .. } | Self::Mismatch => None,
+            Self::Source { .. } | Self::Mismatch | Self::Interface { .. } => None,
         }
     }
 
@@ -98,6 +105,7 @@ impl Error {
             self,
             Self::Refused(_)
                 | Self::Invalid { .. }
+                | Self::Interface { .. }
                 | Self::OutOfMemory { .. }
                 | Self::OutOfTime { .. }
                 | Self::ArtifactTooLarge { .. }

@@ -21,9 +21,6 @@ use seccompiler::{
 
 use super::protocol::Confinement;
 
-/// Compiling must not slow down guests; it runs when they leave time.
-const NICENESS: i32 = 10;
-
 /// Address space that glibc reserves for each thread's allocations without using it.
 const ARENA_BYTES: u64 = 128 << 20;
 
@@ -46,7 +43,7 @@ pub(super) fn alone(confinement: &Confinement) -> io::Result<()> {
     // Nobody but root may attach to it or read its memory.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     limit(Resource::Core, 0)?;
-    let _ = rustix::process::nice(NICENESS);
+    let _ = rustix::process::nice(confinement.niceness.into());
     be_killed_first();
     close_inherited();
     Ok(())

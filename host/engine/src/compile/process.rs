@@ -9,6 +9,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use lydian_value::Digest;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::Error;
@@ -17,6 +18,7 @@ use super::protocol::{
 };
 use crate::artifact::Configuration;
 use crate::config::Concurrency;
+use crate::interface::{self, Unusable};
 
 /// The program itself, even when its file was replaced by an update.
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -29,6 +31,9 @@ const PIPE_BYTES: libc::c_int = 1 << 20;
 
 /// Bytes of a worker's message other than an artifact.
 const TEXT_BYTES: u64 = 1 << 20;
+
+/// What is told of why a component is refused.
+const REASON_CHARS: usize = 2_000;
 
 /// A deadline must be a point in time, however long the timeout.
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(24);
@@ -43,6 +48,8 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Job<'a> {
     pub(super) task: Task,
     pub(super) payload: &'a [u8],
+    /// Which one the payload is, for what is said of it.
+    pub(super) component: Digest,
     pub(super) configuration: Configuration,
     pub(super) concurrency: Concurrency,
     pub(super) memory_bytes: u64,
@@ -50,13 +57,17 @@ pub(super) struct Job<'a> {
     pub(super) artifact_bytes: u64,
     pub(super) timeout: Duration,
     pub(super) threads: usize,
+    pub(super) niceness: u8,
     /// Closed at the other end when nobody waits for the answer any more.
     pub(super) cancelled: &'a PipeReader,
 }
 
 /// What a worker gave.
 pub(super) struct Done {
+    /// None when it was only to describe.
     pub(super) artifact: Vec<u8>,
+    /// Its description, as JSON; what it says is to be checked.
+    pub(super) interface: String,
     /// Why the worker's system calls were not filtered; empty when they were.
     pub(super) unfiltered: String,
     /// Still to be reaped, which takes as long as freeing its memory; dropping it does.
@@ -83,10 +94,14 @@ pub(super) fn run(job: &Job<'_>) -> Result<Done, Stopped> {
     loop {
         if let Some(artifact) = conversation.hear(job)? {
             let Conversation {
-                worker, unfiltered, ..
+                worker,
+                unfiltered,
+                interface,
+                ..
             } = conversation;
             return Ok(Done {
                 artifact,
+                interface,
                 unfiltered,
                 worker,
             });
@@ -137,6 +152,7 @@ impl Worker {
                 .saturating_mul(threads),
             threads,
             parent: std::process::id(),
+            niceness: job.niceness,
             concurrency: job.concurrency,
         };
         // No `pre_exec`: without it the child is made by `posix_spawn`, which does not copy the engine's page tables.
@@ -187,6 +203,7 @@ struct Conversation<'a> {
     complaints: Vec<u8>,
     greeted: bool,
     unfiltered: String,
+    interface: String,
 }
 
 impl<'a> Conversation<'a> {
@@ -213,6 +230,7 @@ impl<'a> Conversation<'a> {
                 complaints: Vec::new(),
                 greeted: false,
                 unfiltered: String::new(),
+                interface: String::new(),
             })
         };
         started().map_err(|error| Error::Start {
@@ -220,7 +238,7 @@ impl<'a> Conversation<'a> {
         })
     }
 
-    /// Moves bytes both ways as far as they go now. Returns the artifact when it is whole.
+    /// Moves bytes both ways as far as they go now. Returns the artifact when it, or all that was asked for, is whole.
     fn hear(&mut self, job: &Job<'_>) -> Result<Option<Vec<u8>>, Error> {
         self.read_complaints();
         let ended = read_available(&mut self.stdout, &mut self.received).map_err(start_error)?;
@@ -229,6 +247,12 @@ impl<'a> Conversation<'a> {
                 Incoming::Message(Tag::Greeting, text) => {
                     self.greeted = true;
                     self.unfiltered = String::from_utf8_lossy(&text).into_owned();
+                }
+                Incoming::Message(Tag::Interface, json) => {
+                    self.interface = String::from_utf8(json).map_err(|_| nonsense())?;
+                    if job.task == Task::Describe {
+                        return Ok(Some(Vec::new()));
+                    }
                 }
                 Incoming::Message(Tag::Artifact, artifact) => return Ok(Some(artifact)),
                 Incoming::Message(tag, text) => return Err(failure(tag, &text, job)),
@@ -348,13 +372,34 @@ const ALLOCATION_FAILED: &str = "memory allocation of ";
 fn failure(tag: Tag, text: &[u8], job: &Job<'_>) -> Error {
     let text = String::from_utf8_lossy(text).into_owned();
     match tag {
-        Tag::Invalid => Error::Invalid { message: text },
+        Tag::Invalid => Error::Invalid {
+            message: shortened(text),
+        },
         Tag::OutOfMemory => Error::OutOfMemory {
             limit_bytes: job.memory_bytes,
         },
         Tag::Mismatch => Error::Mismatch,
-        Tag::Panicked | Tag::Artifact | Tag::Greeting => Error::Crashed { how: text },
+        Tag::Unusable => match Unusable::from_text(&text) {
+            Some(Unusable { reason, hints, .. }) => Error::Interface {
+                component: job.component,
+                reason: shortened(reason),
+                hints,
+            },
+            None => nonsense(),
+        },
+        Tag::Panicked | Tag::Artifact | Tag::Interface | Tag::Greeting => {
+            Error::Crashed { how: text }
+        }
     }
+}
+
+/// Names in it are the component's, and as long as its author likes; the reason is sent to whoever asks.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(REASON_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// A worker that was taken over must not fill the engine's memory.
@@ -365,6 +410,7 @@ fn check_size(tag: Tag, bytes: u64, job: &Job<'_>) -> Result<(), Error> {
             limit_bytes: job.artifact_bytes,
         }),
         Tag::Artifact => Ok(()),
+        Tag::Interface if bytes <= interface::MAX_BYTES => Ok(()),
         _ if bytes > TEXT_BYTES => Err(nonsense()),
         _ => Ok(()),
     }

@@ -1,7 +1,7 @@
 //! What the engine and a compile worker say to each other.
 //!
 //! The worker's limits stand in its environment, so that they hold before it reads anything. On stdin it gets one
-//! [`Request`]; on stdout it gives a greeting once it is locked in, then one answer. Both sides are the same program, so
+//! [`Request`]; on stdout it gives a greeting once it is locked in, then its answer. Both sides are the same program, so
 //! there are no versions to tell apart.
 
 use std::fmt;
@@ -28,6 +28,8 @@ pub(super) struct Confinement {
     pub(super) threads: u64,
     /// Process that the worker must not outlive.
     pub(super) parent: u32,
+    /// How far it stands back for others, as `nice` counts.
+    pub(super) niceness: u8,
     /// What it compiles for.
     pub(super) concurrency: Concurrency,
 }
@@ -39,12 +41,13 @@ impl fmt::Display for Confinement {
             cpu_seconds,
             threads,
             parent,
+            niceness,
             concurrency,
         } = self;
         let concurrent = u8::from(*concurrency == Concurrency::On);
         write!(
             f,
-            "{memory_bytes} {cpu_seconds} {threads} {parent} {concurrent}"
+            "{memory_bytes} {cpu_seconds} {threads} {parent} {niceness} {concurrent}"
         )
     }
 }
@@ -57,19 +60,31 @@ impl FromStr for Confinement {
             .split(' ')
             .filter_map(|number| number.parse().ok())
             .collect();
-        let [memory_bytes, cpu_seconds, threads, parent, concurrent] = numbers[..] else {
-            return Err("expected five numbers: memory, seconds, threads, parent, concurrency");
+        let [
+            memory_bytes,
+            cpu_seconds,
+            threads,
+            parent,
+            niceness,
+            concurrent,
+        ] = numbers[..]
+        else {
+            return Err(
+                "expected six numbers: memory, seconds, threads, parent, niceness, concurrency",
+            );
         };
         let concurrency = match concurrent {
             0 => Concurrency::Off,
             _ => Concurrency::On,
         };
         let parent = u32::try_from(parent).map_err(|_| "the parent is not a process id")?;
+        let niceness = u8::try_from(niceness).map_err(|_| "the niceness is too large")?;
         Ok(Self {
             memory_bytes,
             cpu_seconds,
             threads,
             parent,
+            niceness,
             concurrency,
         })
     }
@@ -78,16 +93,19 @@ impl FromStr for Confinement {
 /// What a worker is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
-    /// Compile the component that follows.
+    /// Compile the component that follows, and describe it.
     Compile,
+    /// Only describe it.
+    Describe,
     /// Try what the jail must forbid ([`super::selftest`]); the payload names the attempt.
     #[cfg(test)]
     Attempt,
 }
 
 const TASK_COMPILE: u8 = 0;
+const TASK_DESCRIBE: u8 = 1;
 #[cfg(test)]
-const TASK_ATTEMPT: u8 = 1;
+const TASK_ATTEMPT: u8 = 2;
 
 /// The head of a request: task, configuration, length of the payload.
 const REQUEST_HEAD_BYTES: usize = 1 + 32 + 8;
@@ -103,6 +121,7 @@ impl Request {
     pub(super) fn head(task: Task, configuration: &Configuration, payload: &[u8]) -> Vec<u8> {
         let task = match task {
             Task::Compile => TASK_COMPILE,
+            Task::Describe => TASK_DESCRIBE,
             #[cfg(test)]
             Task::Attempt => TASK_ATTEMPT,
         };
@@ -122,6 +141,7 @@ impl Request {
         from.read_exact(&mut length)?;
         let task = match task[0] {
             TASK_COMPILE => Task::Compile,
+            TASK_DESCRIBE => Task::Describe,
             #[cfg(test)]
             TASK_ATTEMPT => Task::Attempt,
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "unknown task")),
@@ -145,8 +165,12 @@ impl Request {
 pub(super) enum Tag {
     /// Locked in and listening. Payload: why system calls are not filtered; empty when they are.
     Greeting = b'G',
+    /// The component's interface, as JSON; what was asked for, or comes before the artifact.
+    Interface = b'D',
     /// The artifact.
     Artifact = b'A',
+    /// The component's interface cannot be used. Payload: an [`Unusable`](crate::interface::Unusable).
+    Unusable = b'U',
     /// The component is not valid. Payload: why.
     Invalid = b'I',
     /// Memory ran out in a place that could still say so.
@@ -161,7 +185,9 @@ impl Tag {
     fn from_byte(byte: u8) -> Option<Self> {
         [
             Self::Greeting,
+            Self::Interface,
             Self::Artifact,
+            Self::Unusable,
             Self::Invalid,
             Self::OutOfMemory,
             Self::Panicked,
@@ -239,6 +265,7 @@ mod tests {
             cpu_seconds: 7,
             threads: 3,
             parent: 4_000_000,
+            niceness: 5,
             concurrency: Concurrency::On,
         };
         assert_eq!(confinement.to_string().parse(), Ok(confinement));

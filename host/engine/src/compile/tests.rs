@@ -58,6 +58,7 @@ impl Bench {
         match process::run(&self.compiler.0.job(
             Task::Attempt,
             self.compiler.0.target(Concurrency::Off).unwrap(),
+            Digest::of(b""),
             name.as_bytes(),
             &cancelled,
         )) {
@@ -435,6 +436,7 @@ fn spinning(bench: &Bench) -> rustix::process::Pid {
     let job = bench.compiler.0.job(
         Task::Attempt,
         bench.compiler.0.target(Concurrency::Off).unwrap(),
+        Digest::of(b""),
         b"burn processor time",
         &cancelled,
     );
@@ -457,6 +459,7 @@ fn worker_is_confined_as_it_was_asked_to_be() {
         options.timeout = Duration::from_secs(30);
         options.threads = 3;
         options.memory_bytes = 4 << 30;
+        options.niceness = 3;
     });
     let pid = spinning(&bench);
     let read = |file: &str| {
@@ -464,6 +467,13 @@ fn worker_is_confined_as_it_was_asked_to_be() {
     };
     let (status, limits) = (read("status"), read("limits"));
     assert_eq!(read("oom_score_adj").trim(), "1000");
+    // The seventeenth field after the name, proc_pid_stat(5).
+    let nice = |stat: String| -> i32 {
+        let fields = stat.rsplit(')').next().unwrap();
+        fields.split_whitespace().nth(16).unwrap().parse().unwrap()
+    };
+    let own = nice(std::fs::read_to_string("/proc/self/stat").unwrap());
+    assert_eq!(nice(read("stat")), (own + 3).min(19));
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     reap(pid);
     let field = |name: &str| {

@@ -1,7 +1,8 @@
 //! The compile worker: this program, started again, which never reaches `main`.
 //!
 //! A constructor looks for [`ENVIRONMENT`] before `main` runs, so every program that links the engine can compile, with no
-//! second binary to ship or to keep in step. One worker compiles one component and ends.
+//! second binary to ship or to keep in step. One worker compiles, or describes, one
+//! component and ends.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::jail;
 use super::protocol::{Confinement, ENVIRONMENT, Request, Tag, Task, send};
 use crate::artifact::Configuration;
+use crate::interface::{self, Unusable};
 
 /// The smallest component with something to compile, `(component (core module (func)))`: compiling it starts all threads and
 /// builds all tables, which is not possible any more once the worker is locked in.
@@ -62,22 +64,50 @@ fn main(confinement: &OsStr) -> io::Result<()> {
     let unfiltered = jail::lock(&confinement)?.err().unwrap_or_default();
     send(&mut output, Tag::Greeting, unfiltered.as_bytes())?;
     let request = Request::read(&mut input)?;
-    let (tag, payload) = answer(&engine, &request);
-    send(&mut output, tag, &payload)
-}
-
-fn answer(engine: &wasmtime::Engine, request: &Request) -> (Tag, Vec<u8>) {
-    if Configuration::of(engine) != request.configuration {
-        return (Tag::Mismatch, Vec::new());
+    if Configuration::of(&engine) != request.configuration {
+        return send(&mut output, Tag::Mismatch, &[]);
     }
     match request.task {
-        Task::Compile => compile(engine, &request.payload),
+        Task::Compile => compile(&engine, &request.payload, &mut output),
+        Task::Describe => {
+            let (tag, payload) = described(interface::describe(&request.payload));
+            send(&mut output, tag, &payload)
+        }
         #[cfg(test)]
-        Task::Attempt => (Tag::Artifact, super::selftest::attempt(&request.payload)),
+        Task::Attempt => {
+            let attempted = super::selftest::attempt(&request.payload);
+            send(&mut output, Tag::Artifact, &attempted)
+        }
     }
 }
 
-fn compile(engine: &wasmtime::Engine, component: &[u8]) -> (Tag, Vec<u8>) {
+/// Describes a component and compiles it. When it cannot be described, what is wrong with the whole of it is the better answer,
+/// unless its types are what the compiler's own arithmetic cannot take.
+fn compile(engine: &wasmtime::Engine, component: &[u8], output: &mut impl Write) -> io::Result<()> {
+    let interface = interface::describe(component);
+    let (tag, artifact) = match &interface {
+        Err(unusable) if unusable.too_large => (Tag::Unusable, unusable.to_bytes()),
+        _ => native_code(engine, component),
+    };
+    if tag != Tag::Artifact {
+        return send(output, tag, &artifact);
+    }
+    let (tag, described) = described(interface);
+    send(output, tag, &described)?;
+    match tag {
+        Tag::Interface => send(output, Tag::Artifact, &artifact),
+        _ => Ok(()),
+    }
+}
+
+fn described(interface: Result<String, Unusable>) -> (Tag, Vec<u8>) {
+    match interface {
+        Ok(json) => (Tag::Interface, json.into_bytes()),
+        Err(unusable) => (Tag::Unusable, unusable.to_bytes()),
+    }
+}
+
+fn native_code(engine: &wasmtime::Engine, component: &[u8]) -> (Tag, Vec<u8>) {
     match catch_unwind(AssertUnwindSafe(|| engine.precompile_component(component))) {
         Ok(Ok(artifact)) => (Tag::Artifact, artifact),
         Ok(Err(error)) if ran_out_of_memory(&error) => (Tag::OutOfMemory, Vec::new()),

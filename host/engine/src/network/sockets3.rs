@@ -21,7 +21,7 @@ use wasmtime_wasi::p3::sockets::SocketResult;
 use wasmtime_wasi::sockets::{TcpSocket, UdpSocket, WasiSockets, WasiSocketsView};
 
 /// As wasmtime registers it.
-const TYPES: &str = "wasi:sockets/types@0.3.0";
+pub(super) const TYPES: &str = "wasi:sockets/types@0.3.0";
 
 type Done = Result<(), ErrorCode>;
 
@@ -69,9 +69,8 @@ async fn create_udp(
 }
 
 /// A descriptor, or what the guest is told when the node has none left.
-fn room(ctx: &mut Ctx) -> Result<Result<Open, ErrorCode>> {
-    let egress = ctx.egress.clone();
-    match egress.room_for_socket(&ctx.table) {
+fn room(ctx: &Ctx) -> Result<Result<Open, ErrorCode>> {
+    match ctx.egress.files.open() {
         Ok(open) => Ok(Ok(open)),
         Err(Exhausted::Sandbox) => Err(full()),
         Err(Exhausted::Node) => Ok(Err(ErrorCode::Other(Some(
@@ -87,7 +86,7 @@ fn made_with<T: 'static>(
 ) -> Result<Result<Resource<T>, ErrorCode>> {
     match made {
         Ok(socket) => {
-            ctx.egress.keep_socket(socket.rep(), open);
+            ctx.egress.files.keep_socket(socket.rep(), open);
             Ok(Ok(socket))
         }
         Err(error) => error.downcast().map(Err),
@@ -99,7 +98,7 @@ fn send(
     socket: Resource<TcpSocket>,
     data: StreamReader<u8>,
 ) -> Result<FutureReader<Done>> {
-    let open = store.data().egress.share_socket(socket.rep());
+    let open = store.data().egress.files.share_socket(socket.rep());
     let done = WasiSockets::send(access(&mut store), socket, data)?;
     until_done(store, done, open)
 }
@@ -108,7 +107,7 @@ fn receive(
     mut store: StoreContextMut<'_, Ctx>,
     socket: Resource<TcpSocket>,
 ) -> Result<(StreamReader<u8>, FutureReader<Done>)> {
-    let open = store.data().egress.share_socket(socket.rep());
+    let open = store.data().egress.files.share_socket(socket.rep());
     let (data, done) = WasiSockets::receive(access(&mut store), socket)?;
     Ok((data, until_done(store, done, open)?))
 }

@@ -1,7 +1,7 @@
 //! Components that harm whoever compiles them: the others go on, and the engine is as it was.
 
 use crate::support::{call, engine, engine_with, function, invocation, prepare, value};
-use lydian_engine::{Engine, Error, compile};
+use lydian_engine::{Engine, Error, Options, Start, compile};
 use lydian_value::{Digest, Value};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -162,6 +162,111 @@ async fn damaged_components_are_refused_or_run() {
     );
 }
 
+/// A component whose only function, `f`, returns this type by a pointer that means nothing.
+fn returning(types: &str, result: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component {types}
+          (core module $m (memory (export "memory") 1)
+            (func (export "f") (result i32) (i32.const 0)))
+          (core instance $i (instantiate $m))
+          (func (export "f") (result {result})
+            (canon lift (core func $i "f") (memory (core memory $i "memory")))))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// Sizes that wrap 32 or 64 bits when they are computed in them.
+#[tokio::test]
+async fn types_larger_than_any_value_are_refused_in_words() {
+    let nested = "(type $a (list u8 1073741824)) (type $b (list $a 1073741824)) (type $c (list $b 1073741824))";
+    let square = "(type $a (list u8 65536)) (type $b (list $a 65536))";
+    for (types, result) in [
+        (nested, "(tuple $c u8)"),
+        (nested, "$c"),
+        (square, "(tuple $b u8)"),
+        (square, "(list $b)"),
+        (square, "(option $b)"),
+        ("(type $a (list u64 536870912))", "(tuple $a u8)"),
+        ("(type $a (list (option u64) 8388608))", "$a"),
+    ] {
+        let refused = prepare(&engine(), returning(types, result)).await;
+        let Err(Error::Interface { reason, .. }) = refused else {
+            panic!("{types} {result}: {refused:?}");
+        };
+        assert!(reason.contains("`f` are larger than 64 MiB"), "{reason}");
+    }
+    let fitting = prepare(&engine(), returning("(type $a (list u8 65536))", "$a")).await;
+    let fitting = fitting.unwrap().function("").unwrap();
+    let outcome = call(&fitting, &[]).await;
+    assert_eq!(outcome.result.unwrap().len(), 65_536);
+}
+
+/// One long name, used often, is written out as often: by whoever describes the component, which is not this process.
+#[tokio::test]
+async fn descriptions_out_of_proportion_are_refused() {
+    let name = "a".repeat(20_000);
+    let uses = "$x ".repeat(1_000);
+    let text = format!(
+        r#"(component
+          (type $t (record (field "b" u8)))
+          (import "{name}" (type $x (eq $t)))
+          (core module $m (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+            (func (export "f") (param i32)))
+          (core instance $i (instantiate $m))
+          (func (export "f") (param "p" (tuple {uses}))
+            (canon lift (core func $i "f") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#
+    );
+    let refused = prepare(&engine(), wat::parse_str(text).unwrap()).await;
+    assert!(
+        matches!(&refused, Err(Error::Interface { .. })),
+        "{refused:?}"
+    );
+}
+
+/// A description that was lost is made again, without compiling; one that was kept is read.
+#[tokio::test]
+async fn descriptions_are_made_again() {
+    let (directory, engine) = engine_with(|_| ());
+    let wasm = wat::parse_str(ANSWER).unwrap();
+    let digest = Digest::of(&wasm);
+    let described = prepare(&engine, wasm.clone()).await.unwrap();
+    drop(engine);
+    std::fs::remove_dir_all(directory.path().join("interfaces")).unwrap();
+    let engine = Engine::new(Options::new(directory.path())).unwrap();
+    assert_eq!(engine.interface(&digest), None);
+    let bytes = async { Ok::<_, Infallible>(wasm.clone().into()) };
+    let again = engine.describe("", digest, bytes).await.unwrap();
+    assert_eq!(&again, described.interface());
+    let unasked = async { Err::<bytes::Bytes, _>(std::io::Error::other("asked")) };
+    assert_eq!(engine.describe("", digest, unasked).await.unwrap(), again);
+    assert_eq!(
+        prepare(&engine, wasm).await.unwrap().prepared().start,
+        Start::ColdLoad
+    );
+}
+
+/// Records that nest as deep as types may are described, and known again after a restart.
+#[tokio::test]
+async fn deep_types_survive_a_restart() {
+    let (directory, engine) = engine_with(|_| ());
+    let record = |level: u32, inner: &str| {
+        format!(
+            r#"(type $r{level} (record (field "a" {inner}))) (import "t{level}" (type $t{level} (eq $r{level})))"#
+        )
+    };
+    let first = record(0, "u8");
+    let types: String = (1..60)
+        .map(|level| record(level, &format!("$t{}", level - 1)))
+        .collect();
+    let wasm = returning(&format!("{first} {types}"), "$t59");
+    let digest = Digest::of(&wasm);
+    let before = prepare(&engine, wasm).await.unwrap();
+    drop(engine);
+    let engine = Engine::new(Options::new(directory.path())).unwrap();
+    assert_eq!(engine.interface(&digest).as_ref(), Some(before.interface()));
+}
+
 /// Row 27: native code under a component's digest, even this engine's own, is an upload like any other.
 #[tokio::test]
 async fn native_code_is_never_loaded() {
@@ -186,4 +291,32 @@ async fn deployments_given_up_leave_nothing_running() {
     prepare(&engine, wat::parse_str(ANSWER).unwrap())
         .await
         .unwrap();
+}
+
+/// Valid, but WIT has no place for them: the reason and the way out are told.
+#[tokio::test]
+async fn types_exported_at_the_root_are_refused_with_the_reason() {
+    for ty in [
+        r#"(record (field "a" u32))"#,
+        r#"(enum "a" "b")"#,
+        "u32",
+        "(resource (rep i32))",
+    ] {
+        let text = format!(
+            r#"(component (type $t {ty}) (export "point" (type $t))
+              (core module $m (func (export "f")))
+              (core instance $i (instantiate $m))
+              (func (export "f") (canon lift (core func $i "f"))))"#
+        );
+        let refused = prepare(&engine(), wat::parse_str(text).unwrap()).await;
+        let refused = refused.unwrap_err();
+        let said = "has an interface that cannot be used: it exports the type `point` at its root";
+        assert!(refused.to_string().contains(said), "{refused}");
+        assert_eq!(refused.hints().len(), 1, "{refused:?}");
+    }
+    // Names are as long as their author likes; reasons are not.
+    let long = "a".repeat(90_000);
+    let text = format!(r#"(component (type $t u32) (export "{long}" (type $t)))"#);
+    let refused = prepare(&engine(), wat::parse_str(text).unwrap()).await;
+    assert!(refused.unwrap_err().to_string().len() < 5_000);
 }

@@ -11,6 +11,7 @@
 
 mod compile;
 mod errors;
+mod files;
 mod hostile;
 mod ledger;
 mod limits;
