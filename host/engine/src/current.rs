@@ -260,12 +260,12 @@ pub(crate) fn number() -> u32 {
 }
 
 /// Keeps a stream of a result until it is read.
-pub(crate) fn open_stream(reader: StreamReader<Item>, item: Option<&Node>) -> Result<u32> {
+pub(crate) fn open_stream(reader: StreamReader<Item>, item: Option<&Arc<Node>>) -> Result<u32> {
     open(Readable::Stream(reader), item)
 }
 
 /// Keeps a future of a result until it is read.
-pub(crate) fn open_future(reader: FutureReader<Item>, item: Option<&Node>) -> Result<u32> {
+pub(crate) fn open_future(reader: FutureReader<Item>, item: Option<&Arc<Node>>) -> Result<u32> {
     open(Readable::Future(reader), item)
 }
 
@@ -284,8 +284,8 @@ pub(crate) fn open_unit_future(reader: FutureReader<()>) -> Result<u32> {
     open(Readable::UnitFuture(reader), None)
 }
 
-fn open(readable: Readable, item: Option<&Node>) -> Result<u32> {
-    let item = item.map(|node| Arc::new(node.clone()));
+fn open(readable: Readable, item: Option<&Arc<Node>>) -> Result<u32> {
+    let item = item.cloned();
     with(|current| {
         if current.streams.len() >= current.handles.limit as usize {
             return Err(LimitHit::Handles);

@@ -28,6 +28,8 @@ pub(crate) enum LimitHit {
     NodePayload,
     #[error("memory of the node")]
     NodeMemory,
+    #[error("places of the node")]
+    NodePlaces,
     #[error("open handles")]
     Handles,
     #[error("open files")]
@@ -78,6 +80,9 @@ fn found(error: &Error, seen: &Circumstances) -> Option<LimitHit> {
     }
     if seen.memory_refused.is_some() {
         return seen.memory_refused;
+    }
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return Some(LimitHit::NodePlaces);
     }
     // wasmtime keeps these two errors' types to itself.
     let text = error.root_cause().to_string();
@@ -138,6 +143,11 @@ pub(crate) fn at_limit(function: &str, limits: &Limits, hit: LimitHit) -> Failur
             format!("the node is full: it has no room for the result of {name} beside those of other calls"),
         )
         .hint("try again, with fewer large calls at once"),
+        LimitHit::NodePlaces => Failure::new(
+            FailureKind::NodeFull,
+            format!("the node is full: it has no memory, table or stack of its pool left for {name}"),
+        )
+        .hint("try again later, or start the node with a larger `--max-sandboxes`"),
         LimitHit::NodeMemory => Failure::new(
             FailureKind::NodeFull,
             format!("the node is full: it has no memory left for {name}"),

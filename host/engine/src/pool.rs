@@ -42,9 +42,11 @@ const RESIDENT_BYTES_PER_SANDBOX: u64 = 64 << 10;
 const ADDRESS_SPACE_PER_SANDBOX: u64 = (4 << 30) + (40 << 20);
 /// Half of what a process has on x86-64 and most of AArch64, 47 bits; the second pool takes an eighth of that.
 const ADDRESS_SPACE: u64 = 64 << 40;
-/// Stacks beyond those of the sandboxes: some are still being put back, and the smallest pool must hold one sandbox of
-/// a component with as many instances as there may be.
+/// Stacks beyond those of the sandboxes: some are still being put back.
 const SPARE_STACKS: u32 = 8;
+/// Instances of components in one component, at most: in the pool of concurrent components each may keep a stack while it
+/// waits, so that many are there besides.
+const STACKS_OF_ONE: u32 = 256;
 /// Slots that keep the mapping of what they last ran, at most.
 const WARM_SLOTS: u32 = 256;
 /// Tables in a slot. A Rust component for WASI 0.2 has two to four.
@@ -105,7 +107,9 @@ impl Pool {
             memories: sandboxes,
             tables: sandboxes.saturating_mul(TABLES_PER_SLOT),
             // Each call has a fiber of its own besides those of its tasks.
-            stacks: sandboxes.saturating_mul(2).saturating_add(SPARE_STACKS),
+            stacks: sandboxes
+                .saturating_mul(2)
+                .saturating_add(SPARE_STACKS + STACKS_OF_ONE),
             warm_slots: sandboxes.min(WARM_SLOTS),
             sandboxes,
             ..self.clone()
@@ -121,10 +125,11 @@ impl Pool {
         u64::from(self.sandboxes) * ADDRESS_SPACE_PER_SANDBOX
     }
 
-    /// Stacks that a concurrent component with so many instances in it may take: each of those may wait in a call of
-    /// another, and keeps the stack it waits on; so does the call itself, and the store's own worker.
-    pub(crate) fn stacks(instances: u32) -> u32 {
-        instances.saturating_add(2)
+    /// Stacks that a concurrent component of so many slots is counted for: each of its memories has an instance, which may wait
+    /// in a call of another and keeps the stack it waits on; so does the call itself, and the store's own worker. One that
+    /// has more instances than memories may take more, of those that are there besides.
+    pub(crate) fn stacks(slots: u32) -> u32 {
+        slots.saturating_add(2)
     }
 
     /// Slots taken by a component with this many memories and tables.

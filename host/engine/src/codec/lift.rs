@@ -277,11 +277,11 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
             )?,
             Kind::Stream(ty, item) => {
                 let reader = StreamReader::linear_lift_from_flat(self.cx, *ty, &flat)?;
-                current::open_stream(reader, item.as_deref())?
+                current::open_stream(reader, item.as_ref())?
             }
             Kind::Future(ty, item) => {
                 let reader = FutureReader::linear_lift_from_flat(self.cx, *ty, &flat)?;
-                current::open_future(reader, item.as_deref())?
+                current::open_future(reader, item.as_ref())?
             }
             // What it says is for the guest's debugger; the caller gets a name to tell contexts apart.
             Kind::ErrorContext => current::number(),
