@@ -1,16 +1,18 @@
 //! The bytes of requests that the node holds at one time.
 //!
-//! The payload limit bounds one call; this bounds the sum of what was received and not yet done with.
-//! Requests are charged as they are read from the network ([`crate::api::payload`]) and wait for room.
-//! Small messages are free: their number is bounded by the connections and the queue, and the common call
-//! must not take a lock for them. Results are the engine's to bound, which makes them.
+//! The payload limit bounds one call; this bounds the sum of what was received and not yet done
+//! with. Requests are charged as they are read from the network ([`crate::api::payload`]) and wait
+//! for room. Many that have each arrived in part could wait for each other for ever, so what the
+//! oldest of them still needs is kept free for it. Small messages are free: their number is bounded
+//! by the connections and the queue, and the common call must not take a lock for them. Results are
+//! the engine's to bound, which makes them.
 
 use crate::error::Error;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Charges below this are free.
 pub(crate) const FREE_BYTES: u64 = 16 << 10;
@@ -26,6 +28,8 @@ struct Inner {
     limit: u64,
     max_wait: Duration,
     state: Mutex<State>,
+    /// Room was given back, or a message has arrived.
+    freed: Notify,
 }
 
 #[derive(Default)]
@@ -33,6 +37,17 @@ struct State {
     used: u64,
     /// First come, first served: a large request is not starved by small ones.
     line: VecDeque<(u64, oneshot::Sender<Charge>)>,
+    /// Messages on their way, oldest first, and what each of them still needs.
+    arriving: BTreeMap<u64, u64>,
+    next_arrival: u64,
+}
+
+/// A large message on its way. It needs no more room once this is dropped.
+pub(crate) struct Arrival {
+    budget: ByteBudget,
+    id: u64,
+    /// What it was given.
+    taken: u64,
 }
 
 /// Bytes accounted for until dropped.
@@ -77,12 +92,6 @@ impl Held {
             none => *none = Some(charge),
         }
     }
-
-    pub(crate) fn put(&self, charge: Charge) {
-        let before = self.0.lock().replace(charge);
-        // Its destructor wakes others and must not run under the lock.
-        drop(before);
-    }
 }
 
 impl ByteBudget {
@@ -91,6 +100,7 @@ impl ByteBudget {
             limit,
             max_wait,
             state: Mutex::default(),
+            freed: Notify::new(),
         }))
     }
 
@@ -136,6 +146,19 @@ impl ByteBudget {
         Some(self.granted(bytes))
     }
 
+    /// A message of so many bytes begins to arrive.
+    pub(crate) fn arrive(&self, bytes: u64) -> Arrival {
+        let mut state = self.0.state.lock();
+        let id = state.next_arrival;
+        state.next_arrival += 1;
+        state.arriving.insert(id, bytes);
+        Arrival {
+            budget: self.clone(),
+            id,
+            taken: 0,
+        }
+    }
+
     /// Bytes accounted for now.
     #[cfg(test)]
     pub(crate) fn used(&self) -> u64 {
@@ -163,6 +186,7 @@ impl ByteBudget {
                 self.0.state.lock().used -= bytes;
             }
         }
+        self.0.freed.notify_waiters();
     }
 
     fn next_that_fits(&self) -> Option<(u64, oneshot::Sender<Charge>)> {
@@ -180,6 +204,69 @@ impl ByteBudget {
         }
         state.used += bytes;
         state.line.pop_front()
+    }
+}
+
+impl Arrival {
+    /// Room for the message's next bytes, if there is some now beside what the oldest message
+    /// needs. The oldest goes before all that wait. One that is larger than the whole budget is let
+    /// in all the same: whether it is too large is for the payload limit to say.
+    pub(crate) fn try_charge(&mut self, bytes: u64) -> Option<Charge> {
+        let mut state = self.budget.0.state.lock();
+        let limit = self.budget.0.limit;
+        let others = state.used.saturating_sub(self.taken);
+        let room = limit.saturating_sub(state.used);
+        let fits = match state.arriving.first_key_value() {
+            Some((oldest, needs)) if *oldest != self.id => {
+                state.line.is_empty() && bytes.saturating_add(*needs) <= room
+            }
+            // Parts of others may be there, which wait for this one: it is not kept from what it
+            // will never have.
+            Some((_, needs)) if self.taken.saturating_add(*needs) > limit => others <= limit,
+            _ => bytes <= room,
+        };
+        if !fits && others > 0 {
+            return None;
+        }
+        state.used += bytes;
+        self.taken += bytes;
+        if let Some(needs) = state.arriving.get_mut(&self.id) {
+            *needs = needs.saturating_sub(bytes);
+        }
+        Some(self.budget.granted(bytes))
+    }
+
+    /// As [`Arrival::try_charge`], but waits for room.
+    ///
+    /// # Errors
+    /// [`Error::PayloadBudget`] when there was no room in time.
+    pub(crate) async fn charge(mut self, bytes: u64) -> Result<(Charge, Self), Error> {
+        let inner = self.budget.0.clone();
+        let charge = tokio::time::timeout(inner.max_wait, async {
+            loop {
+                let mut freed = std::pin::pin!(inner.freed.notified());
+                // Registered before looking, so that room that comes in between is not missed.
+                freed.as_mut().enable();
+                if let Some(charge) = self.try_charge(bytes) {
+                    return charge;
+                }
+                freed.await;
+            }
+        });
+        match charge.await {
+            Ok(charge) => Ok((charge, self)),
+            Err(_) => Err(Error::PayloadBudget {
+                bytes,
+                limit: inner.limit,
+            }),
+        }
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        self.budget.0.state.lock().arriving.remove(&self.id);
+        self.budget.0.freed.notify_waiters();
     }
 }
 
@@ -246,5 +333,17 @@ mod tests {
         let charge = budget.charge(4 * MIB).await.unwrap();
         assert_eq!(budget.used(), 4 * MIB);
         drop(charge);
+    }
+
+    /// A message that is announced and does not come keeps room free for itself once, not for all
+    /// like it.
+    #[tokio::test]
+    async fn what_is_announced_takes_no_room() {
+        let budget = budget(8 * MIB);
+        let announced: Vec<Arrival> = (0..100).map(|_| budget.arrive(4 * MIB)).collect();
+        let arrival = budget.arrive(4 * MIB);
+        let (charge, arrival) = arrival.charge(4 * MIB).await.unwrap();
+        assert_eq!(budget.used(), 4 * MIB);
+        drop((charge, arrival, announced));
     }
 }
