@@ -1,18 +1,21 @@
 //! The bytes of requests that the node holds at one time.
 //!
-//! The payload limit bounds one call; this bounds the sum of what was received and not yet done with. It is a part of the
-//! node's [`Ledger`]: what is charged here is charged there.
-//! Requests are charged as they are read from the network ([`crate::api::payload`]) and wait for room.
-//! Small messages are free: their number is bounded by the connections and the queue, and the common call
-//! must not take a lock for them. Results are the engine's to bound, which makes them.
+//! The payload limit bounds one call; this bounds the sum of what was received and not yet done
+//! with. Requests are charged as they are read from the network ([`crate::api::payload`]) and wait
+//! for room. Many that have each arrived in part could wait for each other for ever, so a piece is
+//! let in only if all of them can still arrive, one after the other. It is a part of the node's
+//! [`Ledger`]: what is charged here is charged there.
+//!
+//! Small messages are free: their number is bounded by the connections and the queue, and the
+//! common call must not take a lock for them. Results are the engine's to bound, which makes them.
 
 use crate::error::Error;
 use lydian_engine::Ledger;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Charges below this are free.
 pub(crate) const FREE_BYTES: u64 = 16 << 10;
@@ -29,6 +32,8 @@ struct Inner {
     max_wait: Duration,
     ledger: Ledger,
     state: Mutex<State>,
+    /// Room was given back, or a message has arrived.
+    freed: Notify,
 }
 
 #[derive(Default)]
@@ -36,6 +41,40 @@ struct State {
     used: u64,
     /// First come, first served: a large request is not starved by small ones.
     line: VecDeque<(u64, oneshot::Sender<Charge>)>,
+    /// Messages on their way, oldest first.
+    arriving: BTreeMap<u64, Arriving>,
+    next_arrival: u64,
+}
+
+/// How far a message has come.
+struct Arriving {
+    needs: u64,
+    taken: u64,
+}
+
+impl State {
+    /// Whether all messages can still arrive, one after the other by age, when the one of this id
+    /// is given `bytes` more: each finds what it needs in what is free then, and leaves what it
+    /// has.
+    fn all_can_arrive(&self, id: u64, bytes: u64, limit: u64) -> bool {
+        let Some(mut free) = limit.checked_sub(self.used.saturating_add(bytes)) else {
+            return false;
+        };
+        self.arriving.iter().all(|(each, message)| {
+            let more = if *each == id { bytes } else { 0 };
+            let fits = message.needs.saturating_sub(more) <= free;
+            free = free.saturating_add(message.taken + more);
+            fits || message.needs.saturating_add(message.taken) > limit
+        })
+    }
+}
+
+/// A large message on its way. It needs no more room once this is dropped.
+pub(crate) struct Arrival {
+    budget: ByteBudget,
+    id: u64,
+    /// What it was given.
+    taken: u64,
 }
 
 /// Bytes accounted for until dropped.
@@ -88,12 +127,6 @@ impl Held {
             none => *none = Some(charge),
         }
     }
-
-    pub(crate) fn put(&self, charge: Charge) {
-        let before = self.0.lock().replace(charge);
-        // Its destructor wakes others and must not run under the lock.
-        drop(before);
-    }
 }
 
 impl ByteBudget {
@@ -103,6 +136,7 @@ impl ByteBudget {
             max_wait,
             ledger,
             state: Mutex::default(),
+            freed: Notify::new(),
         }))
     }
 
@@ -154,6 +188,23 @@ impl ByteBudget {
         }
     }
 
+    /// A message of so many bytes begins to arrive.
+    pub(crate) fn arrive(&self, bytes: u64) -> Arrival {
+        let mut state = self.0.state.lock();
+        let id = state.next_arrival;
+        state.next_arrival += 1;
+        let message = Arriving {
+            needs: bytes,
+            taken: 0,
+        };
+        state.arriving.insert(id, message);
+        Arrival {
+            budget: self.clone(),
+            id,
+            taken: 0,
+        }
+    }
+
     /// Bytes accounted for now.
     #[cfg(test)]
     pub(crate) fn used(&self) -> u64 {
@@ -165,8 +216,13 @@ impl ByteBudget {
         if !alone && state.used.saturating_add(bytes) > self.0.limit {
             return None;
         }
+        self.granted(state, bytes, alone)
+    }
+
+    /// Counts `bytes` here and on the ledger; when it is `needed`, also where the ledger is full.
+    fn granted(&self, state: &mut State, bytes: u64, needed: bool) -> Option<Charge> {
         let on_ledger = self.0.ledger.charge(bytes);
-        if on_ledger.is_none() && !alone {
+        if on_ledger.is_none() && !needed {
             return None;
         }
         state.used += bytes;
@@ -187,6 +243,7 @@ impl ByteBudget {
                 self.0.state.lock().used -= charge.bytes;
             }
         }
+        self.0.freed.notify_waiters();
     }
 
     fn next_that_fits(&self) -> Option<(Charge, oneshot::Sender<Charge>)> {
@@ -202,6 +259,68 @@ impl ByteBudget {
         let charge = self.take(&mut state, bytes)?;
         let (_, next) = state.line.pop_front()?;
         Some((charge, next))
+    }
+}
+
+impl Arrival {
+    /// Room for the message's next bytes, if there is some now beside what the others need to
+    /// arrive too. The oldest goes before all that wait. One that is larger than the whole budget
+    /// is let in all the same: whether it is too large is for the payload limit to say.
+    pub(crate) fn try_charge(&mut self, bytes: u64) -> Option<Charge> {
+        let mut state = self.budget.0.state.lock();
+        let limit = self.budget.0.limit;
+        let others = state.used.saturating_sub(self.taken);
+        let fits = match state.arriving.first_key_value() {
+            Some((oldest, _)) if *oldest != self.id => {
+                state.line.is_empty() && state.all_can_arrive(self.id, bytes, limit)
+            }
+            // Parts of others may be there, which wait for this one: it must not wait for them.
+            Some((_, all)) if all.needs.saturating_add(all.taken) > limit => others <= limit,
+            _ => state.used.saturating_add(bytes) <= limit,
+        };
+        if !fits && others > 0 {
+            return None;
+        }
+        let charge = self.budget.granted(&mut state, bytes, others == 0)?;
+        self.taken += bytes;
+        if let Some(message) = state.arriving.get_mut(&self.id) {
+            message.needs = message.needs.saturating_sub(bytes);
+            message.taken += bytes;
+        }
+        Some(charge)
+    }
+
+    /// As [`Arrival::try_charge`], but waits for room.
+    ///
+    /// # Errors
+    /// [`Error::PayloadBudget`] when there was no room in time.
+    pub(crate) async fn charge(mut self, bytes: u64) -> Result<(Charge, Self), Error> {
+        let inner = self.budget.0.clone();
+        let charge = tokio::time::timeout(inner.max_wait, async {
+            loop {
+                let mut freed = std::pin::pin!(inner.freed.notified());
+                // Registered before looking, so that room that comes in between is not missed.
+                freed.as_mut().enable();
+                if let Some(charge) = self.try_charge(bytes) {
+                    return charge;
+                }
+                freed.await;
+            }
+        });
+        match charge.await {
+            Ok(charge) => Ok((charge, self)),
+            Err(_) => Err(Error::PayloadBudget {
+                bytes,
+                limit: inner.limit,
+            }),
+        }
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        self.budget.0.state.lock().arriving.remove(&self.id);
+        self.budget.0.freed.notify_waiters();
     }
 }
 
@@ -269,5 +388,44 @@ mod tests {
         let charge = budget.charge(4 * MIB).await.unwrap();
         assert_eq!(budget.used(), 4 * MIB);
         drop(charge);
+    }
+
+    /// Pieces of many messages together fill the budget before any is whole: the oldest still gets
+    /// what it needs, then the next.
+    #[tokio::test]
+    async fn messages_that_arrive_together_all_arrive() {
+        let budget = ByteBudget::alone(8 * MIB, Duration::from_secs(60));
+        let arrive = |pieces: u64| {
+            let mut arrival = budget.arrive(pieces * MIB);
+            async move {
+                let mut held = Vec::new();
+                for _ in 0..pieces {
+                    let (charge, rest) = arrival.charge(MIB).await.unwrap();
+                    arrival = rest;
+                    held.push(charge);
+                    tokio::task::yield_now().await;
+                }
+                drop(arrival);
+                tokio::task::yield_now().await;
+            }
+        };
+        let all = [4, 8, 1, 20, 7, 4, 4, 4].map(arrive);
+        let all = futures::future::join_all(all);
+        tokio::time::timeout(Duration::from_secs(60), all)
+            .await
+            .unwrap();
+        assert_eq!(budget.used(), 0);
+    }
+
+    /// A message that is announced and does not come keeps room free for itself once, not for all
+    /// like it.
+    #[tokio::test]
+    async fn what_is_announced_takes_no_room() {
+        let budget = budget(8 * MIB);
+        let announced: Vec<Arrival> = (0..100).map(|_| budget.arrive(4 * MIB)).collect();
+        let arrival = budget.arrive(4 * MIB);
+        let (charge, arrival) = arrival.charge(4 * MIB).await.unwrap();
+        assert_eq!(budget.used(), 4 * MIB);
+        drop((charge, arrival, announced));
     }
 }

@@ -25,7 +25,8 @@ const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a connection is pinged, and how long it may take to answer: a caller that vanished is noticed within a minute.
 const DEFAULT_PING_EVERY: Duration = Duration::from_secs(30);
 const DEFAULT_PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long the rest of a request may stay away once it has begun. A network that is slower has lost the connection.
+/// How long the rest of a request may stay away once it has begun. A network that is slower has
+/// lost the connection.
 const DEFAULT_RECEIVE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer waits for its reader; one that is streamed, five times as long.
 const DEFAULT_SEND_TIMEOUT: Duration = Duration::from_secs(60);
@@ -81,7 +82,8 @@ pub struct Options {
     pub ping_timeout: Duration,
     /// How long a message may stop arriving before its request is ended.
     pub receive_timeout: Duration,
-    /// How long an answer waits for its reader before it is given up; one that is streamed, five times as long.
+    /// How long an answer waits for its reader before it is given up; one that is streamed, five
+    /// times as long.
     pub send_timeout: Duration,
     /// Limits in force where neither deployment nor caller sets any.
     pub limits: Limits,

@@ -1,8 +1,8 @@
 //! The interface of a component, read from its bytes without running or compiling it.
 //!
-//! The bytes are untrusted. The parser underneath bounds types (depth 100, a million nodes when shared ones are written
-//! out); this adds bounds on names, on types and on what is written out, because every function carries its types in full,
-//! and every use of a type its name.
+//! The bytes are untrusted. The parser underneath bounds types (depth 100, a million nodes when
+//! shared ones are written out); this adds bounds on names, on types and on what is written out,
+//! because every function carries its types in full, and every use of a type its name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,11 +26,12 @@ const MAX_TYPE_DEPTH: u64 = 100;
 /// Types of all functions together, counting a shared type each time it is used. Real interfaces have hundreds.
 const MAX_TYPE_NODES: usize = 100_000;
 
-/// Names, comments and types of all functions together, and the printed WIT: each may take this much. Real ones take some
-/// hundred kilobytes, and both travel in one message.
+/// Names, comments and types of all functions together, and the printed WIT: each may take this
+/// much. Real ones take some hundred kilobytes, and both travel in one message.
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
-/// One name. The longest real ones, an interface with its package and version, stay under 200 bytes; the parser takes 100 kB.
+/// One name. The longest real ones, an interface with its package and version, stay under 200
+/// bytes; the parser takes 100 kB.
 pub(crate) const MAX_NAME_BYTES: usize = 1 << 10;
 
 /// Packages of the platform, not of the component: importing them is listed, printing them would bury its own.
@@ -251,7 +252,8 @@ fn without_foreign(wit: &str) -> String {
     lines.collect()
 }
 
-/// Keeps what is printed up to [`MAX_TEXT_BYTES`], and counts the rest: the printer cannot be stopped from here.
+/// Keeps what is printed up to [`MAX_TEXT_BYTES`], and counts the rest: the printer cannot be
+/// stopped from here.
 #[derive(Default)]
 struct Bounded {
     text: OutputToString,
@@ -481,7 +483,8 @@ impl<'a> Functions<'a> {
         Ok(())
     }
 
-    /// The type, and how large it is when written out. Recursion is bounded by the parser's depth limit.
+    /// The type, and how large it is when written out. Recursion is bounded by the parser's depth
+    /// limit.
     fn ty(&mut self, ty: &WitType) -> (Type, Size) {
         let primitive = match ty {
             WitType::Bool => Type::Bool,

@@ -19,8 +19,8 @@ impl Limits {
     /// Decoders recurse once per level, so a larger [`Limits::depth`] is taken as this: it fits any thread's stack.
     pub const MAX_DEPTH: u32 = 256;
 
-    /// How long a value's text may be. Numbers and escapes take up to six times their wire bytes; a case or a field, a byte on
-    /// the wire or none, takes its name.
+    /// How long a value's text may be. Numbers and escapes take up to six times their wire bytes; a
+    /// case or a field, a byte on the wire or none, takes its name.
     pub(crate) fn text_bytes(&self) -> usize {
         const PER_BYTE: usize = 8;
         const LEAST: usize = 1 << 20;

@@ -1,8 +1,10 @@
-//! How large the interface of a component is when it is written out, found before anything writes it.
+//! How large the interface of a component is when it is written out, found before anything writes
+//! it.
 //!
-//! The binary form shares what the text repeats: a name is written once and used thousands of times at a byte each, an
-//! instance type is imported under a thousand names. The parser and the printers copy both at each use, so a few kilobytes
-//! could take gigabytes. Here the types are walked once each, and what a use of them would take is added up.
+//! The binary form shares what the text repeats: a name is written once and used thousands of times
+//! at a byte each, an instance type is imported under a thousand names. The parser and the printers
+//! copy both at each use, so a few kilobytes could take gigabytes. Here the types are walked once
+//! each, and what a use of them would take is added up.
 
 use std::collections::HashMap;
 
@@ -22,7 +24,8 @@ const MAX_BYTES: u64 = 32 << 20;
 /// What each type and each use of one takes beside its name.
 const NODE_BYTES: u64 = 16;
 
-/// Refuses a component whose interface the parser could not hold in a small multiple of what real ones take.
+/// Refuses a component whose interface the parser could not hold in a small multiple of what real
+/// ones take.
 pub(crate) fn measure(component: &[u8]) -> Result<(), InspectError> {
     let malformed = |error: wasmparser::BinaryReaderError| InspectError::Malformed {
         reason: error.to_string(),

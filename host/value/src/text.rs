@@ -20,8 +20,8 @@ pub(crate) struct Source<'a> {
     values: usize,
     /// Bytes of packed numbers and strings that may still be built.
     bytes: usize,
-    /// The names of a type in their order, by where they lie: sorted once for all the values of the type. A reader is gone
-    /// before the types it reads, so no other names come to lie there.
+    /// The names of a type in their order, by where they lie: sorted once for all the values of the
+    /// type. A reader is gone before the types it reads, so no other names come to lie there.
     sorted: HashMap<usize, Box<[u32]>>,
     limits: Limits,
 }

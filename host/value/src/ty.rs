@@ -204,12 +204,12 @@ impl Type {
         }))
     }
 
-    /// How many elements the fixed-length lists in one value may hold together, nested ones multiplied: as many as the default
-    /// payload has bytes.
+    /// How many elements the fixed-length lists in one value may hold together, nested ones
+    /// multiplied: as many as the default payload has bytes.
     pub(crate) const MAX_FIXED_ELEMENTS: u64 = 64 << 20;
 
-    /// How many values one value of the type consists of, when its parts consist of `parts`. What a list of no fixed length
-    /// holds does not count, unless it is too much already.
+    /// How many values one value of the type consists of, when its parts consist of `parts`. What a
+    /// list of no fixed length holds does not count, unless it is too much already.
     pub(crate) fn elements(&self, parts: u64) -> u64 {
         match self {
             Type::FixedList(_, len) => parts.max(1).saturating_mul(u64::from(*len)),

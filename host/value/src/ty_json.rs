@@ -31,7 +31,8 @@ impl Type {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Refuses what no component could have. Returns how many values one value of the type consists of.
+    /// Refuses what no component could have. Returns how many values one value of the type consists
+    /// of.
     fn validate(&self, depth: u32) -> Result<u64, Error> {
         if depth > Limits::MAX_DEPTH {
             return Err(ErrorKind::TooDeep {

@@ -26,7 +26,8 @@ impl FuncType {
     }
 }
 
-/// What comments may add to the types of one function: each use of a type repeats what is said of it.
+/// What comments may add to the types of one function: each use of a type repeats what is said of
+/// it.
 const MAX_DOCS_BYTES: usize = 256 << 10;
 
 /// What is said, and what stands before the names in it.

@@ -37,7 +37,8 @@ pub enum Value {
     F32s(Vec<f32>),
     F64s(Vec<f64>),
     List(Vec<Value>),
-    /// Entries in any order: encoding puts them in that of their keys' bytes, and refuses a key that is there twice.
+    /// Entries in any order: encoding puts them in that of their keys' bytes, and refuses a key
+    /// that is there twice.
     Map(Vec<(Value, Value)>),
     /// The fields in the type's order.
     Record(Vec<Value>),

@@ -12,8 +12,8 @@
 //! | [`Handle`] | any `own` or `borrow` handle |
 //! | structs and enums with `#[derive(Wit)]` | records, variants, enums |
 //!
-//! The entries of a map are written in the order of their keys' bytes. Pairs in a `Vec` that are given for a `map` must be in
-//! that order.
+//! The entries of a map are written in the order of their keys' bytes. Pairs in a `Vec` that are
+//! given for a `map` must be in that order.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash};
@@ -351,8 +351,9 @@ fn encode_entries<'a, K: Wit + 'a, V: Wit + 'a>(
     let _ = written.sort(out);
 }
 
-/// Reads a map's entries; `insert` says whether the key was there before, which is refused. Their order is not looked at:
-/// the bytes may be those of a list of pairs, which a map is read from as well.
+/// Reads a map's entries; `insert` says whether the key was there before, which is refused. Their
+/// order is not looked at: the bytes may be those of a list of pairs, which a map is read from as
+/// well.
 fn decode_entries<K: Wit, V: Wit>(
     reader: &mut Reader<'_>,
     mut insert: impl FnMut(K, V) -> bool,

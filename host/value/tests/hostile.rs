@@ -390,7 +390,8 @@ fn a_check_does_not_read_packed_integers() {
     assert_eq!(reader.remaining(), 0);
 }
 
-/// A record of 5,000 options is two bytes of text and 5,000 values: what is left out is paid for like what is written.
+/// A record of 5,000 options is two bytes of text and 5,000 values: what is left out is paid for
+/// like what is written.
 #[test]
 fn absent_options_are_values() {
     let fields = (0..5_000).map(|n| (format!("f{n}"), Type::option(Type::U8)));
@@ -431,8 +432,8 @@ fn packed_numbers_and_strings_are_bounded_in_bytes() {
     }
 }
 
-/// Names are looked up for each item: a type of many names must not make its values the product of the two. Looked through,
-/// these would take minutes.
+/// Names are looked up for each item: a type of many names must not make its values the product of
+/// the two. Looked through, these would take minutes.
 #[test]
 fn many_names_are_found_quickly() {
     const NAMES: usize = 10_000;
@@ -524,7 +525,8 @@ fn errors_show_the_beginning_of_a_large_type() {
     assert!(error.hints().iter().all(|hint| hint.len() < 1_000));
 }
 
-/// A case is a byte on the wire and its name as text: printing must not take a thousand times the result.
+/// A case is a byte on the wire and its name as text: printing must not take a thousand times the
+/// result.
 #[test]
 fn text_is_bounded_by_the_bytes_it_stands_for() {
     let limits = Limits {

@@ -322,7 +322,8 @@ fn uses_of_a_name(name: &str, uses: usize) -> Vec<u8> {
     wat::parse_str(&text).unwrap()
 }
 
-/// A name is a byte where it is used and all of itself where it is written out: 100 kB could take gigabytes.
+/// A name is a byte where it is used and all of itself where it is written out: 100 kB could take
+/// gigabytes.
 #[test]
 fn names_are_bounded_one_by_one_and_all_together() {
     let long = "a".repeat(90_000);
@@ -337,7 +338,8 @@ fn names_are_bounded_one_by_one_and_all_together() {
     assert!(inspect(&uses_of_a_name(&short, 1_000)).is_ok());
 }
 
-/// An instance type is written once and imported under many names; the parser makes a copy for each.
+/// An instance type is written once and imported under many names; the parser makes a copy for
+/// each.
 #[test]
 fn what_the_parser_copies_is_bounded_before_it_does() {
     let name = |kind: &str, n: usize| format!("{kind}{n}-{}", "a".repeat(900));

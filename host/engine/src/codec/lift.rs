@@ -340,7 +340,8 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
     }
 }
 
-/// How many keys of a type there can be, where they are so few that a map of more is known to repeat one before it is read.
+/// How many keys of a type there can be, where they are so few that a map of more is known to
+/// repeat one before it is read.
 fn keys_there_are(key: &Node) -> Option<u32> {
     match (&key.kind, key.size) {
         (Kind::Bool, _) => Some(2),

@@ -1,20 +1,23 @@
 //! Counts what requests bring against the node's byte budget, as it arrives.
 //!
-//! A gRPC message says its length in its first five bytes. Here that prefix is read as it passes, and of a large message
-//! each piece that has arrived is let through once the budget has room for it; until then nothing more is taken from the
-//! connection, so its sender waits. What is announced and not sent takes no room. The room is given back when the request
-//! was answered, or, in a stream of requests, when the next message begins. Small messages pass untouched.
+//! A gRPC message says its length in its first five bytes. Here that prefix is read as it passes,
+//! and of a large message each piece that has arrived is let through once the budget has room for
+//! it; until then nothing more is taken from the connection, so its sender waits. What is announced
+//! and not sent takes no room. The room is given back when the request was answered, or, in a
+//! stream of requests, when the next message begins. Small messages pass untouched.
 //!
-//! A message that has begun must go on arriving, and be whole in time; so must the first one of a request, without
-//! which nothing is done. Between the messages of a stream the sender may take its time.
+//! A message that has begun must go on arriving, and be whole in time; so must the first one of a
+//! request, without which nothing is done. Between the messages of a stream the sender may take its
+//! time.
 //!
-//! Maps take the room over with their inputs ([`Held::take`]), because those outlive their message. How answers leave, and
-//! what they count against, is [`sending`](super::sending)'s.
+//! Maps take the room over with their inputs ([`Held::take`]), because those outlive their message.
+//! How answers leave, and what they count against, is [`sending`](super::sending)'s.
 
 use super::sending::{Apart, Sending};
-use crate::budget::{ByteBudget, Charge, FREE_BYTES, Held};
+use crate::budget::{Arrival, ByteBudget, Charge, FREE_BYTES, Held};
 use crate::error::Error;
 use crate::serve::Peer;
+use crate::serve::front::is_grpc;
 use axum::body::{Body, HttpBody};
 use axum::http::{Request, Response};
 use bytes::Bytes;
@@ -35,7 +38,8 @@ const PREFIX_BYTES: usize = 5;
 /// What is charged for in one go.
 const STEP_BYTES: usize = 256 << 10;
 
-/// A message that arrives more slowly than this, over all its length, is not worth the room it takes.
+/// A message that arrives more slowly than this, over all its length, is not worth the room it
+/// takes.
 const LEAST_BYTES_PER_SECOND: u64 = 16 << 10;
 
 /// Adds the counting to a service.
@@ -106,10 +110,10 @@ where
     }
 }
 
-/// The answer as it leaves: small ones as they are.
+/// The answer as it leaves: small ones as they are, and pages.
 fn send(mut answer: Response<Body>, patience: Option<Duration>) -> Response<Body> {
     let apart = answer.extensions_mut().remove::<Apart>();
-    if matches!(apart, Some(Apart::Nothing)) {
+    if matches!(apart, Some(Apart::Nothing)) || !is_grpc(answer.headers()) {
         return answer;
     }
     answer.map(|body| Body::new(Sending::new(body, apart, patience)))
@@ -127,9 +131,9 @@ struct Counted {
     admitted: usize,
     /// How much of that there is room for.
     paid: usize,
-    charging: Option<BoxFuture<'static, Result<Charge, Error>>>,
-    /// Whether the message's first piece is still to be charged for.
-    first_piece: bool,
+    /// The large message that is under way.
+    arrival: Option<Arrival>,
+    charging: Option<BoxFuture<'static, Result<(Charge, Arrival), Error>>>,
     clock: Option<Clock>,
     ended: bool,
 }
@@ -177,7 +181,8 @@ impl Clock {
             if Instant::now() >= until {
                 return Poll::Ready(());
             }
-            // One that was set for an earlier time is asked first: setting it anew with each piece would cost more.
+            // One that was set for an earlier time is asked first: setting it anew with each piece
+            // would cost more.
             let sleep = self
                 .sleep
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
@@ -197,14 +202,15 @@ impl Counted {
             waiting_bytes: 0,
             admitted: 0,
             paid: 0,
+            arrival: None,
             charging: None,
-            first_piece: false,
             clock: patience.map(Clock::new),
             ended: false,
         }
     }
 
-    /// The message that begins what waits: let through if it is small, else to be charged for piece by piece.
+    /// The message that begins what waits: let through if it is small, else to be charged for piece
+    /// by piece.
     fn admit(&mut self) {
         let length = self
             .prefix()
@@ -214,11 +220,14 @@ impl Counted {
         let whole = length + PREFIX_BYTES as u64;
         // A message longer than memory can hold is refused by its reader, whatever is let through of it.
         self.admitted = usize::try_from(whole).unwrap_or(usize::MAX);
-        self.first_piece = true;
-        self.paid = match length < FREE_BYTES {
-            true => self.admitted,
-            false => 0,
-        };
+        // A message is asked for when the one before has been dealt with.
+        drop(self.held.take());
+        self.paid = 0;
+        self.arrival = None;
+        match length < FREE_BYTES {
+            true => self.paid = self.admitted,
+            false => self.arrival = Some(self.budget.arrive(whole)),
+        }
         if let Some(clock) = &mut self.clock {
             clock.begin(length);
         }
@@ -232,20 +241,15 @@ impl Counted {
             false => STEP_BYTES,
         };
         self.paid = piece;
-        match self.budget.try_charge(piece as u64) {
-            Some(charge) => self.hold(charge),
-            None => {
-                let budget = self.budget.clone();
-                let charging = async move { budget.charge(piece as u64).await };
-                self.charging = Some(Box::pin(charging));
+        let Some(mut arrival) = self.arrival.take() else {
+            return;
+        };
+        match arrival.try_charge(piece as u64) {
+            Some(charge) => {
+                self.held.add(charge);
+                self.arrival = Some(arrival);
             }
-        }
-    }
-
-    fn hold(&mut self, charge: Charge) {
-        match std::mem::take(&mut self.first_piece) {
-            true => self.held.put(charge),
-            false => self.held.add(charge),
+            None => self.charging = Some(Box::pin(arrival.charge(piece as u64))),
         }
     }
 
@@ -295,8 +299,9 @@ impl HttpBody for Counted {
                 let charge = ready!(charging.as_mut().poll(cx));
                 this.charging = None;
                 match charge {
-                    Ok(charge) => {
-                        this.hold(charge);
+                    Ok((charge, arrival)) => {
+                        this.held.add(charge);
+                        this.arrival = Some(arrival);
                         // The wait was for room, not for the sender.
                         if let Some(clock) = &mut this.clock {
                             clock.begin(this.admitted as u64);
@@ -314,6 +319,9 @@ impl HttpBody for Counted {
             {
                 this.admitted -= piece.len();
                 this.paid -= piece.len();
+                if this.admitted == 0 {
+                    this.arrival = None;
+                }
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if this.admitted == 0 && this.waiting_bytes >= PREFIX_BYTES {
@@ -418,7 +426,8 @@ mod tests {
         assert!(read(body).await.is_ok());
     }
 
-    /// What is announced and not sent takes no room from others, and what was sent no more than itself.
+    /// What is announced and not sent takes no room from others, and what was sent no more than
+    /// itself.
     #[tokio::test]
     async fn room_is_taken_as_bytes_arrive() {
         let budget = ByteBudget::alone(64 << 20, Duration::from_millis(50));
@@ -441,8 +450,8 @@ mod tests {
         assert_eq!(budget.used(), 0);
     }
 
-    /// A sender that stops in the middle gets a status, and what it sent is dropped. After a whole message it may take its time
-    /// about the next.
+    /// A sender that stops in the middle gets a status, and what it sent is dropped. After a whole
+    /// message it may take its time about the next.
     #[tokio::test(start_paused = true)]
     async fn a_message_that_stops_arriving_ends_the_request() {
         let budget = ByteBudget::alone(64 << 20, Duration::from_millis(50));

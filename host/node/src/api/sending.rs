@@ -1,13 +1,14 @@
 //! How answers leave: large values without a copy, in pieces, and not for ever.
 //!
-//! What a call results in counts against the engine's budget until its bytes are dropped. Encoded into a message they would
-//! be copied, and the copy, which HTTP/2 holds as long as its reader pleases, would count against nothing. So a large value
-//! is taken out of its message ([`Carry`]) and travels behind it: a field of a message may come in parts, and the part with
-//! the value is written by hand. The value's own bytes are kept here and copied piece by piece, each when the
+//! What a call results in counts against the engine's budget until its bytes are dropped. Encoded
+//! into a message they would be copied, and the copy, which HTTP/2 holds as long as its reader
+//! pleases, would count against nothing. So a large value is taken out of its message ([`Carry`])
+//! and travels behind it: a field of a message may come in parts, and the part with the value is
+//! written by hand. The value's own bytes are kept here and copied piece by piece, each when the
 //! connection has room for it.
 //!
-//! An answer that waits for its reader longer than it may is given up: what is left of it is dropped. The request itself
-//! ends when its reader looks for the rest, or with the connection.
+//! An answer that waits for its reader longer than it may is given up: what is left of it is
+//! dropped. The request itself ends when its reader looks for the rest, or with the connection.
 
 use axum::body::{Body, HttpBody};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -32,13 +33,15 @@ const PIECE_BYTES: usize = 64 << 10;
 /// Compressed flag and length.
 const PREFIX_BYTES: usize = 5;
 
-/// A streamed answer may wait so much longer for its reader than a single one: people read, and page.
+/// A streamed answer may wait so much longer for its reader than a single one: people read, and
+/// page.
 const STREAM_PATIENCE: u32 = 5;
 
 /// The kind of protobuf field that has a length.
 const LENGTH_DELIMITED: u32 = 2;
 
-/// How an answer is to be sent; left in its extensions for [`PayloadLayer`](super::payload::PayloadLayer).
+/// How an answer is to be sent; left in its extensions for
+/// [`PayloadLayer`](super::payload::PayloadLayer).
 #[derive(Clone)]
 pub(crate) enum Apart {
     /// The answer is small and goes as it is.
@@ -150,7 +153,8 @@ impl Carry for v1::RunEvent {
 }
 
 impl Carry for v1::MapResponse {
-    /// The results from the first large one on: each as an element of its own, so that their order stays.
+    /// The results from the first large one on: each as an element of its own, so that their order
+    /// stays.
     fn carry(&mut self) -> Option<Tail> {
         let Some(map_response::Part::Results(results)) = &mut self.part else {
             return None;
@@ -194,8 +198,8 @@ fn take_large(value: &mut Bytes) -> Option<Bytes> {
     (value.len() >= LARGE_BYTES).then(|| std::mem::take(value))
 }
 
-/// A field within fields: the numbers outermost first, the last one's value `value`. `head` is what the innermost message
-/// has before it.
+/// A field within fields: the numbers outermost first, the last one's value `value`. `head` is what
+/// the innermost message has before it.
 fn field(path: &[u32], head: &[u8], value: Bytes) -> Tail {
     let Some((last, outer)) = path.split_last() else {
         return Tail::new();
@@ -568,7 +572,8 @@ mod tests {
         Sending::new(body, apart, Some(Duration::from_millis(50)))
     }
 
-    /// The budget of results is theirs until the last piece has gone to the connection, and no longer.
+    /// The budget of results is theirs until the last piece has gone to the connection, and no
+    /// longer.
     #[tokio::test]
     async fn a_value_is_kept_until_its_last_piece_is_taken() {
         let (value, alive) = watched();
@@ -585,7 +590,8 @@ mod tests {
         assert_eq!(Arc::strong_count(&alive), 1);
     }
 
-    /// Neither an answer that is not read at all nor one that is read in part keeps its bytes for ever.
+    /// Neither an answer that is not read at all nor one that is read in part keeps its bytes for
+    /// ever.
     #[tokio::test]
     async fn an_answer_that_is_not_read_is_given_up() {
         for read in [0, 3] {

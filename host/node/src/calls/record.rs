@@ -281,8 +281,8 @@ impl Call {
     }
 }
 
-/// A failure as it is remembered. Names in a backtrace and texts of guests are as long as their authors like, and thousands
-/// of calls are remembered.
+/// A failure as it is remembered. Names in a backtrace and texts of guests are as long as their
+/// authors like, and thousands of calls are remembered.
 fn remembered(mut failure: Failure) -> Failure {
     const MAX_BYTES: usize = 4 << 10;
     const MAX_BACKTRACE_BYTES: usize = 8 << 10;

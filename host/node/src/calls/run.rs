@@ -11,8 +11,11 @@ use crate::error::Error;
 use bytes::Bytes;
 use lydian_api::v1::{self, LogChunk, RunEvent, Started, run_event::Event};
 use lydian_engine::{Failure, FailureKind, Invocation, Items, Outcome, Run, StreamItems, Usage};
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 /// Events made ahead of a slow reader. Output waits in the call's bounded log, not here.
@@ -20,6 +23,10 @@ const EVENTS_AHEAD: usize = 16;
 
 /// The events of one call; dropping it cancels the call.
 pub(crate) type Events = mpsc::Receiver<RunEvent>;
+
+/// How long a reader has to take what is sent after the call was cancelled: it may be about to read
+/// how the call ended, or may have stopped reading, and a sandbox waits for the answer.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The reader is gone.
 struct Gone;
@@ -37,6 +44,8 @@ impl Core {
         let (events, reader) = mpsc::channel(EVENTS_AHEAD);
         let teller = Teller {
             log: running.call.log().attach(),
+            printed: VecDeque::new(),
+            cancel: running.call.cancel.clone(),
             events,
         };
         if let Some(failure) = checked.refusal(&args, request.depth) {
@@ -153,6 +162,10 @@ async fn tell_items(
 struct Teller {
     events: mpsc::Sender<RunEvent>,
     log: Follower,
+    /// What was printed and not sent yet, oldest first.
+    printed: VecDeque<LogChunk>,
+    /// The call's.
+    cancel: CancellationToken,
 }
 
 impl Teller {
@@ -177,7 +190,17 @@ impl Teller {
                 biased;
                 done = &mut run => return Ok(done),
                 () = self.events.closed() => Err(Gone),
-                Some(chunks) = self.log.next() => self.print(chunks).await,
+                room = self.events.reserve(), if !self.printed.is_empty() => {
+                    if let (Ok(room), Some(chunk)) = (room, self.printed.pop_front()) {
+                        room.send(event(Event::Log(chunk)));
+                    }
+                    Ok::<_, Gone>(())
+                }
+                // No more of it while that waits, so the guest waits too.
+                Some(chunks) = self.log.next(), if self.printed.is_empty() => {
+                    self.printed.extend(chunks);
+                    Ok(())
+                }
             };
             if told.is_err() {
                 running.call.cancel.cancel();
@@ -188,6 +211,8 @@ impl Teller {
 
     /// Sends what was printed before the end, then the outcome.
     async fn last(&mut self, outcome: Outcome) -> Result<(), Gone> {
+        let printed = std::mem::take(&mut self.printed);
+        self.print(printed.into()).await?;
         let rest = self.log.ready().unwrap_or_default();
         self.print(rest).await?;
         self.send(Event::Outcome(convert::outcome(outcome))).await
@@ -221,8 +246,18 @@ impl Teller {
         Ok(())
     }
 
+    /// Sends when the reader has read enough for it; a call that is cancelled does not wait for its
+    /// reader.
     async fn send(&self, one: Event) -> Result<(), Gone> {
-        self.events.send(event(one)).await.map_err(|_| Gone)
+        let late = async {
+            self.cancel.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        tokio::select! {
+            biased;
+            sent = self.events.send(event(one)) => sent.map_err(|_| Gone),
+            () = late => Err(Gone),
+        }
     }
 }
 

@@ -210,7 +210,8 @@ impl Open {
         running.call.finished(used, end);
     }
 
-    /// Until the client ends the session; the failure to remember when it leaves, idles, stops reading or is cancelled.
+    /// Until the client ends the session; the failure to remember when it leaves, idles, stops
+    /// reading or is cancelled.
     async fn answer_all<R>(&mut self, requests: &mut R) -> Result<(), Failure>
     where
         R: Stream<Item = Result<SessionRequest, Status>> + Send + Unpin,
@@ -323,8 +324,8 @@ impl Open {
         result(call.id, outcome)
     }
 
-    /// Calls, and sends what is printed meanwhile. A client that goes away takes the call with it; one that does not read
-    /// does not keep it from its end.
+    /// Calls, and sends what is printed meanwhile. A client that goes away takes the call with it;
+    /// one that does not read does not keep it from its end.
     async fn carry_out(&mut self, function: Function, args: bytes::Bytes) -> Outcome {
         let mut call = std::pin::pin!(self.session.call(function, args));
         let cancel = &self.running.call.cancel;
@@ -365,8 +366,8 @@ impl Open {
         self.send(Ok(said.into())).await
     }
 
-    /// Sends when the client has read enough for it: it may take as long about that as about a request, and no longer than
-    /// the session lives.
+    /// Sends when the client has read enough for it: it may take as long about that as about a
+    /// request, and no longer than the session lives.
     async fn send(&self, said: Result<SessionResponse, Status>) -> Result<(), Failure> {
         tokio::select! {
             biased;

@@ -2,15 +2,16 @@
 //!
 //! - One that has not begun a protocol within the head's time is closed: it holds a descriptor for nothing.
 //! - One that has is kept alive as long as it answers pings (HTTP/2), or until the next head is late (HTTP/1).
-//! - On a node that asks for a token, a connection is a stranger until a request on it has shown the token. Strangers
-//!   have a share of the places and of it a share for each address. A new stranger takes the place of the oldest one, of
-//!   its own address first, whatever that one is doing. A stranger that asks for nothing for a while is closed.
-//! - When all are taken, a new one takes the place of the oldest stranger, else of one that is doing nothing: of one that
-//!   never asked for anything first, then of the one that asked longest ago. When every one of them has a request in
-//!   flight, the new one is refused.
+//! - On a node that asks for a token, a connection is a stranger until a request on it has shown
+//!   the token. Strangers have a share of the places and of it a share for each address. A new
+//!   stranger takes the place of the oldest one, of its own address first, whatever that one is
+//!   doing. A stranger that asks for nothing for a while is closed.
+//! - When all are taken, a new one takes the place of the oldest stranger, else of one that is
+//!   doing nothing: of one that never asked for anything first, then of the one that asked longest
+//!   ago. When every one of them has a request in flight, the new one is refused.
 //!
-//! Always true: a connection that has shown the token, or need not, is never closed for another's sake while it has a
-//! request in flight.
+//! Always true: a connection that has shown the token, or need not, is never closed for another's
+//! sake while it has a request in flight.
 
 use crate::options::Options;
 use axum::body::Body;
@@ -32,8 +33,9 @@ const OPENING_BYTES: usize = 24;
 const FEWEST: u64 = 16;
 /// More than this and the node's memory, not its descriptors, is what runs out.
 const MOST: u64 = 16_384;
-/// One in so many connections may be a stranger's, and one in so many of those of one address. Enough that a caller with
-/// the token, who is a stranger for a round trip, is none of the oldest by then.
+/// One in so many connections may be a stranger's, and one in so many of those of one address.
+/// Enough that a caller with the token, who is a stranger for a round trip, is none of the oldest
+/// by then.
 const STRANGERS_OF: usize = 4;
 /// Strangers that ask for nothing for so long are closed. Health checks come more often.
 const STRANGER_IDLE: Duration = Duration::from_secs(60);
@@ -95,8 +97,8 @@ impl Open {
         self.all.remove(&id)
     }
 
-    /// The oldest stranger, of this address if one is given. Those that have shown the token meanwhile are taken out on the
-    /// way.
+    /// The oldest stranger, of this address if one is given. Those that have shown the token
+    /// meanwhile are taken out on the way.
     fn oldest_stranger(&mut self, of: Option<IpAddr>) -> Option<u64> {
         let known: Vec<u64> = self
             .strangers
@@ -175,8 +177,8 @@ impl Connections {
         })
     }
 
-    /// Closes the oldest strangers until there is room for one more, in all and of this address. On loopback all have one
-    /// address, which says nothing of who they are.
+    /// Closes the oldest strangers until there is room for one more, in all and of this address. On
+    /// loopback all have one address, which says nothing of who they are.
     fn make_room_for_stranger(&self, open: &mut Open, peer: IpAddr) {
         let share = (self.0.max / STRANGERS_OF).max(1);
         let of_peer = match peer.is_loopback() {
@@ -279,8 +281,8 @@ impl Admitted {
         self.connections.0.clocks
     }
 
-    /// Resolves when the connection has begun no protocol in time, or is a stranger's that has asked for nothing for long;
-    /// never once neither can be.
+    /// Resolves when the connection has begun no protocol in time, or is a stranger's that has
+    /// asked for nothing for long; never once neither can be.
     pub(crate) async fn silent(&self) {
         tokio::time::sleep(self.clocks().head_timeout).await;
         if !self.life.heard() {
@@ -500,7 +502,8 @@ mod tests {
         assert!(open.strangers.is_empty() && open.strangers_of.is_empty());
     }
 
-    /// One address cannot take what is there for strangers; on loopback, where there is one, it can.
+    /// One address cannot take what is there for strangers; on loopback, where there is one, it
+    /// can.
     #[test]
     fn strangers_of_one_address_push_out_their_own() {
         let connections = with_token(64);

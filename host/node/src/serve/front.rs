@@ -6,8 +6,9 @@
 //! 2. Only `application/grpc` over HTTP/2 reaches gRPC services; everything else gets the plain HTTP routes, where they do
 //!    not exist. No web page can make such a request: browsers speak HTTP/2 over TLS only, and ask first before they send
 //!    that content type.
-//! 3. A gRPC request must show the node's [`Token`], when it has one. A single health check needs none; it is answered in
-//!    time or not at all. The connection is a stranger's until a request on it has shown the token ([`Life`]).
+//! 3. A gRPC request must show the node's [`Token`], when it has one. A single health check needs
+//!    none; it is answered in time or not at all. The connection is a stranger's until a request on
+//!    it has shown the token ([`Life`]).
 
 use super::connections::Life;
 use super::hosts::Hosts;
@@ -24,8 +25,8 @@ use tokio::net::TcpStream;
 use tonic::Status;
 use tower::Service;
 
-/// Health checks are made by machines that hold no token, and tell nothing. Watching would hold a stream for as long as
-/// the watcher likes.
+/// Health checks are made by machines that hold no token, and tell nothing. Watching would hold a
+/// stream for as long as the watcher likes.
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 /// How long a request without the token may take; most of it is its own sending.
 const STRANGER_TIMEOUT: Duration = Duration::from_secs(5);

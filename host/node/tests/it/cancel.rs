@@ -1,6 +1,6 @@
 //! What is told of calls that were stopped: what they used until then.
 
-use crate::guests::{BYTES, MATH, SLEEP};
+use crate::guests::{BYTES, MATH, SLEEP, printing};
 use crate::harness::{TestNode, request};
 use futures::StreamExt;
 use lydian_api::v1::{self, call_info::State, session_request, session_response};
@@ -112,7 +112,8 @@ async fn a_call_cancelled_in_line_took_no_sandbox() {
     node.is_idle().await;
 }
 
-/// A client that does not read keeps the session's answers waiting, and not its sandbox from others.
+/// A client that does not read keeps the session's answers waiting, and not its sandbox from
+/// others.
 #[tokio::test]
 async fn a_session_that_is_not_read_can_be_cancelled() {
     let node = TestNode::with(|options| options.max_sandboxes = Some(1)).await;
@@ -144,5 +145,22 @@ async fn a_session_that_is_not_read_can_be_cancelled() {
     node.is_idle().await;
     let answer = node.invoke("bytes", "give", &5u32.to_le_bytes()).await;
     assert_eq!(answer.expect("there is a sandbox").len(), 6);
+    drop(unread);
+}
+
+/// The same where one call prints more than its reader takes.
+#[tokio::test]
+async fn a_run_that_is_not_read_can_be_cancelled() {
+    let node = TestNode::with(|options| options.max_sandboxes = Some(1)).await;
+    node.deploy("loud", &printing()).await;
+    let run = node.calls().run(request("loud", "flood", &[])).await;
+    let mut unread = run.expect("it is taken").into_inner();
+    unread.message().await.expect("it has started");
+    let call = node.wait_for(1, State::Running).await[0].call.clone();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let cancel = v1::CancelRequest { call };
+    let cancelled = node.calls().cancel(cancel).await.expect("an answer");
+    assert!(cancelled.into_inner().was_running);
+    node.is_idle().await;
     drop(unread);
 }

@@ -296,8 +296,8 @@ fn with_token(request: v1::InfoRequest) -> Request<v1::InfoRequest> {
     request
 }
 
-/// As many connections without the token as anybody likes, each with a request that it never finishes: callers with the
-/// token are served, those who were there before and those who come.
+/// As many connections without the token as anybody likes, each with a request that it never
+/// finishes: callers with the token are served, those who were there before and those who come.
 #[tokio::test]
 async fn connections_without_the_token_keep_nobody_out() {
     let node = TestNode::with(|options| {

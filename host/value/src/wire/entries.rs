@@ -1,14 +1,14 @@
 //! The one order that a map's entries have: that of their keys' bytes.
 //!
-//! A map has no order of its own: a tree has one, a hash table another, a guest its own. Entries are written as they come,
-//! and put in order afterwards, in place when they are already.
+//! A map has no order of its own: a tree has one, a hash table another, a guest its own. Entries
+//! are written as they come, and put in order afterwards, in place when they are already.
 
 /// The entries of one map while they are written to the end of a buffer.
 #[derive(Debug)]
 pub struct Entries {
     start: usize,
-    /// Where each entry's key ends, and where its value does, from `start`. Half as large as pointers: maps of small keys
-    /// have many entries.
+    /// Where each entry's key ends, and where its value does, from `start`. Half as large as
+    /// pointers: maps of small keys have many entries.
     written: Vec<[u32; 2]>,
     key_end: u32,
     /// More bytes than any value may have; it is refused where the whole is bounded.
@@ -43,7 +43,8 @@ impl Entries {
         self.written.push([self.key_end, end]);
     }
 
-    /// Puts the entries, which `out` ends with, in order. Returns the index of an entry whose key was there before, if one was.
+    /// Puts the entries, which `out` ends with, in order. Returns the index of an entry whose key
+    /// was there before, if one was.
     #[must_use]
     pub fn sort(self, out: &mut [u8]) -> Option<usize> {
         if self.too_large {

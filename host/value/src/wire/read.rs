@@ -21,7 +21,8 @@ pub struct Reader<'a> {
     pub(super) side: Side,
 }
 
-/// The keys of a map as they are read: each must come after the one before, in the order of their bytes.
+/// The keys of a map as they are read: each must come after the one before, in the order of their
+/// bytes.
 #[derive(Default)]
 pub(crate) struct Keys<'a>(Option<&'a [u8]>);
 

@@ -14,8 +14,8 @@ pub(crate) fn child(traceparent: &str) -> String {
     format!("00-{trace}-{span:016x}-{flags}")
 }
 
-/// The context a client gives, or nothing where it is none: it is remembered with the call, and must not be any text of any
-/// length.
+/// The context a client gives, or nothing where it is none: it is remembered with the call, and
+/// must not be any text of any length.
 pub(crate) fn valid(traceparent: String) -> String {
     match traceparent.len() == LENGTH && parse(&traceparent).is_some() {
         true => traceparent,
