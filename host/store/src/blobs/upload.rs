@@ -247,7 +247,10 @@ impl Incoming {
         // An upload may have been resumed after a long time; its grace starts now.
         let now = FileTimes::new().set_modified(SystemTime::now());
         if let Err(error) = self.file.set_times(now).and_then(|()| self.file.sync_all()) {
-            return Err(self.failed("flush", error));
+            // What the kernel could not write it may have dropped, and a second flush would call it written: none of
+            // this file is trusted any more.
+            self.resumable = false;
+            return Err(Error::write(&self.path, self.size, "flush", error));
         }
         let target = self.dir.blob(&self.digest);
         let parent = self.dir.fan(&self.digest)?;
@@ -256,7 +259,10 @@ impl Incoming {
             return Err(Error::write(&target, self.size, "publish", error));
         }
         self.published = true;
-        sync_dir(&parent)
+        sync_dir(&parent).inspect_err(|_| {
+            // Likewise of its name: the next upload starts over instead of finding it.
+            let _ = fs::remove_file(&target);
+        })
     }
 }
 
