@@ -175,11 +175,12 @@ impl Call {
         wait: Duration,
         until: Option<Instant>,
     ) -> Result<v1::GetCallResponse> {
-        let request = self.request(wait);
         self.client
             .patiently(until, || {
+                // Some of it may have gone by while the node was not there.
+                let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+                let request = self.request(left.map_or(wait, |left| left.min(wait)));
                 let mut calls = self.client.calls_api();
-                let request = request.clone();
                 async move { calls.get(request).await }
             })
             .await

@@ -56,10 +56,8 @@ async fn a_full_disk_keeps_calls_waiting_and_says_so() {
     options.max_sandboxes = Some(16);
     let node = TestNode::over(options, faults.store(directory.path()).await).await;
     node.deploy("sleep", SLEEP).await;
-    let mut calls = Vec::new();
-    for _ in 0..40 {
-        calls.push(spawned(&node, "sleep", "", SECOND).await);
-    }
+    let calls = (0..40).map(|_| spawned(&node, "sleep", "", 3 * SECOND));
+    let calls = futures::future::join_all(calls).await;
     node.wait_for(16, State::Running).await;
     faults.fill(true);
     patiently("a call says why it waits", async || {
@@ -320,7 +318,7 @@ async fn one_apps_backlog_keeps_no_other_app_waiting() {
     assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
 }
 
-/// Two nodes on one directory do one function's work together, and the second also when the first had all of it.
+/// Two nodes on one directory do one function's work together, though the first had all shards when the second came.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_share_one_functions_calls() {
     let directory = tempfile::tempdir().unwrap();
@@ -331,12 +329,9 @@ async fn two_nodes_share_one_functions_calls() {
     };
     let one = TestNode::of(options()).await;
     one.deploy("sleep", SLEEP).await;
-    let mut calls = Vec::new();
-    for _ in 0..200 {
-        calls.push(spawned(&one, "sleep", "", SECOND).await);
-    }
-    one.wait_for(16, State::Running).await;
     let two = TestNode::of(options()).await;
+    let calls = (0..100).map(|_| spawned(&one, "sleep", "", 3 * SECOND));
+    let calls = futures::future::join_all(calls).await;
     patiently("the second node runs some", async || running(&two).await > 4).await;
     for call in &calls {
         let info = ended(&two, call).await.info.unwrap();

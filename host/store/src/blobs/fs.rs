@@ -76,6 +76,11 @@ impl FsBlobs {
         self.0.blob(digest)
     }
 
+    #[cfg(test)]
+    pub(super) fn dir(&self) -> &Arc<Dir> {
+        &self.0
+    }
+
     /// Runs file work off the asynchronous threads.
     async fn run<T: Send + 'static>(
         &self,

@@ -274,3 +274,35 @@ impl Drop for Incoming {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FsBlobs, FsBlobsOptions};
+    use super::*;
+    use std::os::fd::OwnedFd;
+
+    /// The kernel may have dropped what it could not write, and a second flush would call it written.
+    #[test]
+    fn after_a_failed_flush_an_upload_starts_over() {
+        let root = tempfile::TempDir::new().unwrap();
+        let blobs = FsBlobs::open(root.path(), FsBlobsOptions::default()).unwrap();
+        let (bytes, digest) = (b"some bytes", Digest::of(b"some bytes"));
+        let resume = || Incoming::resume(blobs.dir(), digest, 10).unwrap().unwrap();
+        let mut incoming = resume();
+        incoming.write(&bytes[..4]).unwrap();
+        drop(incoming);
+        let mut incoming = resume();
+        assert_eq!(incoming.offset, 4);
+        incoming.write(&bytes[4..]).unwrap();
+        // A pipe cannot be flushed.
+        let (_reader, writer) = io::pipe().unwrap();
+        let file = std::mem::replace(&mut incoming.file, File::from(OwnedFd::from(writer)));
+        incoming.publish().unwrap_err();
+        drop((incoming, file));
+        let mut incoming = resume();
+        assert_eq!(incoming.offset, 0);
+        incoming.write(bytes).unwrap();
+        incoming.publish().unwrap();
+        assert!(blobs.path(&digest).exists());
+    }
+}

@@ -212,7 +212,7 @@ impl JobStore for MemoryStore {
                 .get(seq)
                 .and_then(|stored| stored.outcome.clone()))
         };
-        self.0.hub.wait_for_end(id, wait, look).await
+        self.0.hub.wait_for_end(id, wait, || {}, look).await
     }
 
     async fn depth(&self, function: &FunctionKey) -> Result<Depth> {

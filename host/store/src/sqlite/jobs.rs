@@ -14,6 +14,7 @@ use super::claims::{Claims, Locked};
 use super::rows::{self, COLUMNS, JOB, JobRow};
 use super::{Failed, SqliteStore, Tx, writer};
 use crate::clock::storable;
+use crate::notify::POLL;
 use crate::jobs::{Attempts, GROUPS_AT_ONCE, OF_GROUP_AT_ONCE, Waiting, due_after, share, too_far};
 use crate::{
     Accepted, Attempt, Back, Cancelled, Claimed, Conflict, Depth, Enqueued, Epoch, Error,
@@ -202,7 +203,8 @@ impl JobStore for SqliteStore {
                 found.ok_or_else(|| Error::JobNotFound { id }.into())
             })
         };
-        self.0.hub.wait_for_end(id, wait, look).await
+        let watch = || self.watch_ends();
+        self.0.hub.wait_for_end(id, wait, watch, look).await
     }
 
     async fn depth(&self, function: &FunctionKey) -> Result<Depth> {
@@ -290,6 +292,29 @@ impl JobStore for SqliteStore {
                 return Ok(forgotten);
             }
         }
+    }
+}
+
+impl SqliteStore {
+    /// Looks for ends that other processes record, once for all who wait here, as long as anybody does.
+    fn watch_ends(&self) {
+        if !self.0.hub.watch() {
+            return;
+        }
+        let (hub, store) = (self.0.hub.clone(), Arc::downgrade(&self.0));
+        tokio::spawn(async move {
+            while let Some(ids) = hub.awaited() {
+                tokio::time::sleep(POLL).await;
+                // Not kept from closing by this.
+                let Some(shared) = store.upgrade() else {
+                    return;
+                };
+                match SqliteStore(shared).ended(ids).await {
+                    Ok(ended) => ended.iter().for_each(|id| hub.ended(id)),
+                    Err(error) => tracing::debug!(%error, "cannot look for ends"),
+                }
+            }
+        });
     }
 }
 

@@ -104,6 +104,7 @@ impl Shards {
             name.as_str().starts_with(MEMBER) && lease.node != *node && !self.is_silent(name)
         });
         let part = SHARDS.div_ceil(1 + others.count());
+        self.bury(core, &all).await?;
         let taken: HashMap<Shard, bool> = all
             .iter()
             .filter_map(|(name, lease)| {
@@ -137,6 +138,21 @@ impl Shards {
             let taken = leases.acquire_many(wanted, node, LEASE).await?;
             let taken = taken.iter().filter_map(|(name, epoch)| Some((Shard::of_lease(name)?, *epoch)));
             self.held.lock().extend(taken);
+        }
+        Ok(())
+    }
+
+    /// Takes the leases of members that are gone, so that no later node takes them for one.
+    async fn bury(&self, core: &Core, all: &[(LeaseName, Lease)]) -> Result<(), Error> {
+        let (leases, node) = (core.store.leases(), &core.spawner.identity.node);
+        let member = |name: &LeaseName| name.as_str().starts_with(MEMBER) && self.is_silent(name);
+        let gone = all.iter().map(|(name, _)| name).filter(|name| member(name));
+        let gone: Vec<LeaseName> = gone.cloned().collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        for (name, epoch) in leases.acquire_many(gone, node, LEASE).await? {
+            leases.release(&name, node, epoch).await?;
         }
         Ok(())
     }
