@@ -262,8 +262,8 @@ impl Client {
         }
     }
 
-    /// Runs a request that may be repeated, for as long as the node cannot be reached or is shutting down: it may be back
-    /// in a moment. Gives up at `deadline`, if there is one.
+    /// Runs a request that may be repeated, for as long as the node cannot be reached or is
+    /// shutting down: it may be back in a moment. Gives up at `deadline`, if there is one.
     pub(crate) async fn patiently<T, F>(
         &self,
         deadline: Option<Instant>,

@@ -168,7 +168,8 @@ fn broke(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 impl Error {
-    /// Whether the node is not there now, and did not do what it was asked, or not so that anybody would know.
+    /// Whether the node is not there now, and did not do what it was asked, or not so that anybody
+    /// would know.
     pub(crate) fn is_absence(&self) -> bool {
         match self {
             Self::Unreachable(_) => true,

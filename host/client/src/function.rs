@@ -524,7 +524,8 @@ impl Function {
     }
 }
 
-/// How long a spawn is sent again while the node cannot be reached: as long as one takes to restart.
+/// How long a spawn is sent again while the node cannot be reached: as long as one takes to
+/// restart.
 const SPAWN_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A key that no other spawn has.

@@ -241,7 +241,8 @@ impl Node {
         core.admission.drain();
         core.spawner.stop();
         core.warm.close();
-        // Past the grace nobody is waited for. Durable calls are done with when their ends are recorded.
+        // Past the grace nobody is waited for. Durable calls are done with when their ends are
+        // recorded.
         let done = async {
             core.admission.idle().await;
             core.spawner.stopped().await;

@@ -103,8 +103,9 @@ impl Resolver {
         ready.function(&component, &target.function)
     }
 
-    /// As [`Resolver::function`], for a call that was recorded before: its app may have been stopped since, deployed
-    /// through another node of which this one has not heard yet, or gone from memory.
+    /// As [`Resolver::function`], for a call that was recorded before: its app may have been
+    /// stopped since, deployed through another node of which this one has not heard yet, or gone
+    /// from memory.
     ///
     /// # Errors
     /// As of [`Resolver::function`]; what is not found is not in the store either.

@@ -1,4 +1,5 @@
-//! The wall clock and the time that passes, replaceable so that tests of leases and due times need not wait.
+//! The wall clock and the time that passes, replaceable so that tests of leases and due times need
+//! not wait.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -39,7 +40,8 @@ impl Clock {
         }
     }
 
-    /// Sets a manual clock to another time of day, while no time passes; no effect on the machine's.
+    /// Sets a manual clock to another time of day, while no time passes; no effect on the
+    /// machine's.
     pub fn step_to(&self, now_ms: u64) {
         if let Some(manual) = &self.0 {
             manual.wall.store(now_ms, Ordering::SeqCst);
@@ -57,7 +59,8 @@ impl Clock {
         }
     }
 
-    /// Milliseconds that have passed since some moment of this process; no step of the clock changes it.
+    /// Milliseconds that have passed since some moment of this process; no step of the clock
+    /// changes it.
     pub(crate) fn passed_ms(&self) -> u64 {
         match &self.0 {
             Some(manual) => manual.passed.load(Ordering::SeqCst),

@@ -1,16 +1,18 @@
 //! `JobStore`: durable calls. Recorded before they are answered, run at least once, finished once.
 //!
-//! A job is queued until an outcome is accepted. It belongs to one of [`SHARDS`] shards by its id, so that
-//! one function's work spreads over nodes, and to a group, by which claims are fair;
-//! the node that holds the shard's lease claims its jobs into memory, which writes nothing: ownership
-//! is the lease, and an attempt is named by the lease's epoch and a number. Only the current attempt's
-//! outcome is accepted, so an owner that lost its lease, or an attempt that was given up, changes nothing.
+//! A job is queued until an outcome is accepted. It belongs to one of [`SHARDS`] shards by its id,
+//! so that one function's work spreads over nodes, and to a group, by which claims are fair; the
+//! node that holds the shard's lease claims its jobs into memory, which writes nothing: ownership
+//! is the lease, and an attempt is named by the lease's epoch and a number. Only the current
+//! attempt's outcome is accepted, so an owner that lost its lease, or an attempt that was given up,
+//! changes nothing.
 //!
-//! What is in memory is lost in a crash, and meant to be: the next epoch claims those jobs again. An
-//! attempt that may take its owner down is recorded with [`JobStore::started`] and then counts. One that could not
-//! run is given back with [`JobStore::give_back`] and does not.
+//! What is in memory is lost in a crash, and meant to be: the next epoch claims those jobs again.
+//! An attempt that may take its owner down is recorded with [`JobStore::started`] and then counts.
+//! One that could not run is given back with [`JobStore::give_back`] and does not.
 //!
-//! A job that is due at once is so whatever the clock says later, and results are kept by the time that passes.
+//! A job that is due at once is so whatever the clock says later, and results are kept by the time
+//! that passes.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -24,13 +26,15 @@ use lydian_value::Digest;
 use crate::leases::name;
 use crate::{Epoch, LeaseName, Result};
 
-/// Number of shards that nodes share: enough for 256 nodes, few enough to look at each every second.
+/// Number of shards that nodes share: enough for 256 nodes, few enough to look at each every
+/// second.
 pub const SHARDS: usize = 256;
 
 /// Number of shards of processes that run their own jobs only, beyond those that nodes share.
 pub const OWN_SHARDS: usize = 256;
 
-/// The longest an attempt that could not run is put off: a due time further away is a step of the clock.
+/// The longest an attempt that could not run is put off: a due time further away is a step of the
+/// clock.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 /// Groups looked at in one turn.
@@ -59,7 +63,8 @@ impl Shard {
         ))
     }
 
-    /// One of the shards that nodes leave to a process which runs its own jobs only, while it holds it.
+    /// One of the shards that nodes leave to a process which runs its own jobs only, while it holds
+    /// it.
     pub fn own(number: u8) -> Self {
         Self(SHARDS as u16 + u16::from(number))
     }
@@ -115,7 +120,8 @@ pub struct NewJob {
     pub request: Option<Digest>,
     /// Not claimed before this time (milliseconds since 1970). None: at once.
     pub due_at_ms: Option<u64>,
-    /// From 1. After so many attempts a retry fails the job instead; as many may take their owner down.
+    /// From 1. After so many attempts a retry fails the job instead; as many may take their owner
+    /// down.
     pub max_attempts: u32,
     /// Blobs it needs; collection spares them while the job is kept. A result may add others.
     pub blobs: Vec<Digest>,
@@ -325,8 +331,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// [`crate::Conflict::Epoch`] when the shard's lease is not held in that epoch.
     async fn claim(&self, shard: Shard, epoch: Epoch, max: u32) -> Result<Vec<Claimed>>;
 
-    /// As [`JobStore::claim`], over many shards, fairly by group: while there is room, a job of the group with the
-    /// fewest in hand is next. Shards whose lease is not held in the epoch given are left out.
+    /// As [`JobStore::claim`], over many shards, fairly by group: while there is room, a job of the
+    /// group with the fewest in hand is next. Shards whose lease is not held in the epoch given are
+    /// left out.
     async fn claim_in_turn(&self, turn: Turn) -> Result<Turned>;
 
     /// As [`JobStore::claim`], of these jobs only, in their order; what cannot be claimed now is left out.
@@ -353,7 +360,8 @@ pub trait JobStore: Send + Sync + 'static {
         failure: Bytes,
     ) -> Result<Retried>;
 
-    /// Ends an attempt that could not run, or was interrupted: the job is queued again, for this or another owner.
+    /// Ends an attempt that could not run, or was interrupted: the job is queued again, for this or
+    /// another owner.
     async fn give_back(&self, id: JobId, attempt: Attempt, back: Back) -> Result<Accepted>;
 
     /// Adds blobs to those the job needs, as a result that is too large for a record; to be called before the result
@@ -392,8 +400,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// Blobs that kept jobs name.
     async fn live_blobs(&self) -> Result<Vec<Digest>>;
 
-    /// Forgets jobs that ended longer ago than results are kept, by the time that has passed since, not by the clock;
-    /// returns how many.
+    /// Forgets jobs that ended longer ago than results are kept, by the time that has passed since,
+    /// not by the clock; returns how many.
     async fn expire(&self) -> Result<u64>;
 }
 
@@ -489,13 +497,9 @@ impl<S> Waiting<S> {
     }
 }
 
-/// Shares `room` between groups: the next job is of the one with the fewest in hand. Then `beyond`, one for each that
-/// has none. Answers whether something was left.
-pub(crate) fn share<S>(
-    mut groups: Vec<Waiting<S>>,
-    room: usize,
-    beyond: usize,
-) -> (Vec<S>, bool) {
+/// Shares `room` between groups: the next job is of the one with the fewest in hand. Then `beyond`,
+/// one for each that has none. Answers whether something was left.
+pub(crate) fn share<S>(mut groups: Vec<Waiting<S>>, room: usize, beyond: usize) -> (Vec<S>, bool) {
     let mut chosen = Vec::new();
     let by_hand = |groups: &[Waiting<S>]| {
         let fewest = groups.iter().enumerate();
@@ -506,8 +510,8 @@ pub(crate) fn share<S>(
     };
     while let Some(place) = by_hand(&groups) {
         let group = &mut groups[place];
-        let allowed = chosen.len() < room
-            || group.in_hand == 0 && chosen.len() < room.saturating_add(beyond);
+        let allowed =
+            chosen.len() < room || group.in_hand == 0 && chosen.len() < room.saturating_add(beyond);
         if !allowed {
             return (chosen, true);
         }

@@ -69,10 +69,10 @@ pub struct Lease {
 /// Ownership with epochs.
 #[async_trait]
 pub trait Leases: Send + Sync + 'static {
-    /// Takes the lease when it is free, has lapsed, or was this node's own (a restart): a new epoch. One that runs
-    /// longer than it can was taken before a step of the clock, and has lapsed for all that is known: a caller that wants
-    /// to be sure watches [`Leases::leases`] for one that is not renewed.
-    /// None: another node holds it.
+    /// Takes the lease when it is free, has lapsed, or was this node's own (a restart): a new
+    /// epoch. One that runs longer than it can was taken before a step of the clock, and has lapsed
+    /// for all that is known: a caller that wants to be sure watches [`Leases::leases`] for one
+    /// that is not renewed. None: another node holds it.
     async fn acquire(
         &self,
         name: &LeaseName,

@@ -1,6 +1,6 @@
-//! Wakes those in this process who wait for a commit or for the end of a job. Only ever a hint: who is
-//! woken reads the store, and who is not woken for long looks for itself. Ends that other processes record are looked for
-//! once for all who wait, by who keeps the [`Hub`].
+//! Wakes those in this process who wait for a commit or for the end of a job. Only ever a hint: who
+//! is woken reads the store, and who is not woken for long looks for itself. Ends that other
+//! processes record are looked for once for all who wait, by who keeps the [`Hub`].
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -51,7 +51,8 @@ impl Hub {
         }
     }
 
-    /// Whether the caller is to look for ends that other processes record, for as long as somebody waits.
+    /// Whether the caller is to look for ends that other processes record, for as long as somebody
+    /// waits.
     pub(crate) fn watch(&self) -> bool {
         !self.watched.swap(true, Ordering::SeqCst)
     }
@@ -97,7 +98,8 @@ impl Hub {
             if Instant::now() >= deadline {
                 return Ok(None);
             }
-            let _ = tokio::time::timeout_at(deadline.min(Instant::now() + OWN_LOOK), notified).await;
+            let _ =
+                tokio::time::timeout_at(deadline.min(Instant::now() + OWN_LOOK), notified).await;
         }
     }
 }

@@ -233,7 +233,9 @@ fn drawn(explanation: &Explanation, style: Style) -> String {
         );
         if !info.waiting_reason.is_empty() {
             text += &format!("  it could not be started: {}", info.waiting_reason);
-            let next = info.next_try_at.and_then(|at| at.duration_since(SystemTime::now()).ok());
+            let next = info
+                .next_try_at
+                .and_then(|at| at.duration_since(SystemTime::now()).ok());
             if let Some(next) = next {
                 text += &format!("; tried again in {}", units::duration(next));
             }

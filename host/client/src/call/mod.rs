@@ -78,8 +78,8 @@ impl Call {
         self.duplicate
     }
 
-    /// The result, waiting for it up to `timeout`: for ever when `None`, not at all when zero. While it waits, the node may
-    /// restart: it is asked again once it is back.
+    /// The result, waiting for it up to `timeout`: for ever when `None`, not at all when zero.
+    /// While it waits, the node may restart: it is asked again once it is back.
     ///
     /// # Errors
     /// - [`Error::Timeout`]: it is not done yet. It goes on.

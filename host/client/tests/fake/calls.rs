@@ -104,7 +104,10 @@ impl Calls for Fake {
         spawns.push(request);
         drop(spawns);
         let lose = &self.script.lose_spawns;
-        if lose.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+        if lose
+            .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1))
+            .is_ok()
+        {
             return Err(Status::unavailable("the connection broke"));
         }
         Ok(Response::new(v1::SpawnResponse {

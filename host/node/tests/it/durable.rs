@@ -1,5 +1,5 @@
-//! Durable calls while the platform is in trouble: nothing is lost, nothing fails that did not run, nothing runs twice
-//! without need.
+//! Durable calls while the platform is in trouble: nothing is lost, nothing fails that did not run,
+//! nothing runs twice without need.
 
 use crate::faulty::Faults;
 use crate::guests::{BYTES, MATH, ONE, SLEEP};
@@ -24,7 +24,12 @@ fn spawn(app: &str, function: &str, args: &[u8]) -> v1::SpawnRequest {
 
 async fn spawned(node: &TestNode, app: &str, function: &str, arg: u64) -> String {
     let request = spawn(app, function, &arg.to_le_bytes());
-    node.calls().spawn(request).await.expect("recorded").into_inner().call
+    node.calls()
+        .spawn(request)
+        .await
+        .expect("recorded")
+        .into_inner()
+        .call
 }
 
 async fn get(node: &TestNode, call: &str, timeout_ms: u64) -> v1::GetCallResponse {
@@ -48,7 +53,8 @@ async fn running(node: &TestNode) -> u32 {
     info.into_inner().sandboxes_live
 }
 
-/// Of forty calls in line when the disk fills, 32 were once failed for good though none of them ran.
+/// Of forty calls in line when the disk fills, 32 were once failed for good though none of them
+/// ran.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_keeps_calls_waiting_and_says_so() {
     let (directory, faults) = (tempfile::tempdir().unwrap(), Faults::default());
@@ -64,7 +70,8 @@ async fn a_full_disk_keeps_calls_waiting_and_says_so() {
         let list = v1::ListCallsRequest::default();
         let calls = node.calls().list(list).await.unwrap().into_inner().calls;
         let mut waiting = calls.iter().filter(|call| call.state() == State::Queued);
-        waiting.any(|call| call.waiting_reason == "the node's disk is full" && call.next_try_at_ms > 0)
+        waiting
+            .any(|call| call.waiting_reason == "the node's disk is full" && call.next_try_at_ms > 0)
     })
     .await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -72,7 +79,11 @@ async fn a_full_disk_keeps_calls_waiting_and_says_so() {
     for call in &calls {
         let told = ended(&node, call).await;
         let info = told.info.unwrap();
-        assert_eq!((info.state(), info.attempt), (State::Succeeded, 1), "{info:?}");
+        assert_eq!(
+            (info.state(), info.attempt),
+            (State::Succeeded, 1),
+            "{info:?}"
+        );
     }
     assert_eq!(faults.starts(), 40);
 }
@@ -98,15 +109,22 @@ async fn an_unreadable_blob_keeps_its_call_and_no_other_waiting() {
     })
     .await;
     let other = spawned(&node, "math", "square", 3).await;
-    assert_eq!(ended(&node, &other).await.info.unwrap().state(), State::Succeeded);
+    assert_eq!(
+        ended(&node, &other).await.info.unwrap().state(),
+        State::Succeeded
+    );
     assert_eq!(info(&node, &call).await.attempt, 0);
     faults.damage(false);
     let told = ended(&node, &call).await;
     assert_eq!(told.info.as_ref().unwrap().attempt, 1);
-    assert_eq!(told.outcome.unwrap().into_result().unwrap(), &196_608u32.to_le_bytes()[..]);
+    assert_eq!(
+        told.outcome.unwrap().into_result().unwrap(),
+        &196_608u32.to_le_bytes()[..]
+    );
 }
 
-/// A component that is damaged while its call waits is whole again after a deploy of the same content.
+/// A component that is damaged while its call waits is whole again after a deploy of the same
+/// content.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_component_waits_for_its_repair() {
     let directory = tempfile::tempdir().unwrap();
@@ -128,7 +146,9 @@ async fn a_damaged_component_waits_for_its_repair() {
     let node = TestNode::of(options).await;
     patiently("the call says why it waits", async || {
         let info = info(&node, &call).await;
-        info.state() == State::Queued && info.waiting_reason.contains("damaged") && info.broken_starts > 0
+        info.state() == State::Queued
+            && info.waiting_reason.contains("damaged")
+            && info.broken_starts > 0
     })
     .await;
     node.deploy("math", MATH).await;
@@ -137,7 +157,8 @@ async fn a_damaged_component_waits_for_its_repair() {
     assert_eq!(u64_of(&told.outcome.unwrap().into_result().unwrap()), 36);
 }
 
-/// What a function came to is not lost to a disk that is full when it ends, and the function does not run again for it.
+/// What a function came to is not lost to a disk that is full when it ends, and the function does
+/// not run again for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_that_cannot_be_recorded_is_kept_until_it_can() {
     let (directory, faults) = (tempfile::tempdir().unwrap(), Faults::default());
@@ -149,7 +170,8 @@ async fn an_end_that_cannot_be_recorded_is_kept_until_it_can() {
     faults.fill(true);
     patiently("the call says what it waits for", async || {
         let info = info(&node, &call).await;
-        info.waiting_reason.contains("its outcome cannot be recorded")
+        info.waiting_reason
+            .contains("its outcome cannot be recorded")
     })
     .await;
     // Longer than it was tried before.
@@ -197,7 +219,11 @@ async fn a_call_of_an_app_that_is_news_to_its_node_runs() {
     }
     for call in calls {
         let told = ended(&two, &call).await;
-        assert_eq!(told.info.as_ref().unwrap().state(), State::Succeeded, "{told:?}");
+        assert_eq!(
+            told.info.as_ref().unwrap().state(),
+            State::Succeeded,
+            "{told:?}"
+        );
     }
 }
 
@@ -217,8 +243,15 @@ async fn a_call_of_an_ephemeral_app_outlives_the_app() {
         }),
         ..Default::default()
     };
-    sender.send(part(open_request::Part::Open(open))).await.unwrap();
-    let answers = node.apps().open(ReceiverStream::new(requests)).await.unwrap();
+    sender
+        .send(part(open_request::Part::Open(open)))
+        .await
+        .unwrap();
+    let answers = node
+        .apps()
+        .open(ReceiverStream::new(requests))
+        .await
+        .unwrap();
     let mut answers = answers.into_inner();
     let opened = answers.message().await.unwrap().unwrap().part.unwrap();
     let open_response::Part::Opened(opened) = opened else {
@@ -232,7 +265,11 @@ async fn a_call_of_an_ephemeral_app_outlives_the_app() {
     node.shut_down(Duration::ZERO).await;
     let node = TestNode::of(Options::new(directory.path())).await;
     let info = ended(&node, &call).await.info.unwrap();
-    assert_eq!((info.state(), info.attempt), (State::Succeeded, 2), "{info:?}");
+    assert_eq!(
+        (info.state(), info.attempt),
+        (State::Succeeded, 2),
+        "{info:?}"
+    );
 }
 
 /// Work that was done once must not be done again because its node takes its time to leave.
@@ -252,13 +289,26 @@ async fn a_drain_lets_its_calls_end_and_none_runs_twice() {
     for _ in 0..8 {
         let short = spawned(&two, "sleep", "", SECOND / 10).await;
         let left = Duration::from_secs(15).saturating_sub(began.elapsed());
-        soon += u32::from(get(&two, &short, left.as_millis() as u64).await.outcome.is_some());
+        soon += u32::from(
+            get(&two, &short, left.as_millis() as u64)
+                .await
+                .outcome
+                .is_some(),
+        );
     }
     // One may share its shard with the call that keeps the first node.
     assert!(soon >= 6, "{soon} of 8");
     let info = ended(&two, &call).await.info.unwrap();
-    assert_eq!((info.state(), info.attempt), (State::Succeeded, 1), "{info:?}");
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(
+        (info.state(), info.attempt),
+        (State::Succeeded, 1),
+        "{info:?}"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        began.elapsed()
+    );
     drained.await.unwrap();
 }
 
@@ -274,7 +324,10 @@ async fn orderly_restarts_do_not_use_a_call_up() {
         node.shut_down(Duration::ZERO).await;
         node = TestNode::of(Options::new(directory.path())).await;
     }
-    assert_eq!(ended(&node, &call).await.info.unwrap().state(), State::Succeeded);
+    assert_eq!(
+        ended(&node, &call).await.info.unwrap().state(),
+        State::Succeeded
+    );
 }
 
 /// A caller need not know which process runs its call.
@@ -290,7 +343,11 @@ async fn a_cancellation_through_another_node_stops_the_sandbox() {
     two.calls().cancel(cancel).await.unwrap();
     let since = Instant::now();
     patiently("the sandbox is free", async || running(&one).await == 0).await;
-    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    assert!(
+        since.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        since.elapsed()
+    );
     let told = ended(&one, &call).await;
     assert_eq!(told.info.unwrap().state(), State::Cancelled);
     expect_kind(told.outcome.unwrap().into_result(), Kind::Cancelled);
@@ -314,11 +371,19 @@ async fn one_apps_backlog_keeps_no_other_app_waiting() {
     node.wait_for(16, State::Running).await;
     let since = Instant::now();
     let call = spawned(&node, "one", "", 1).await;
-    assert_eq!(ended(&node, &call).await.info.unwrap().state(), State::Succeeded);
-    assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
+    assert_eq!(
+        ended(&node, &call).await.info.unwrap().state(),
+        State::Succeeded
+    );
+    assert!(
+        since.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        since.elapsed()
+    );
 }
 
-/// Two nodes on one directory do one function's work together, though the first had all shards when the second came.
+/// Two nodes on one directory do one function's work together, though the first had all shards when
+/// the second came.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_share_one_functions_calls() {
     let directory = tempfile::tempdir().unwrap();
@@ -332,7 +397,10 @@ async fn two_nodes_share_one_functions_calls() {
     let two = TestNode::of(options()).await;
     let calls = (0..100).map(|_| spawned(&one, "sleep", "", 3 * SECOND));
     let calls = futures::future::join_all(calls).await;
-    patiently("the second node runs some", async || running(&two).await > 4).await;
+    patiently("the second node runs some", async || {
+        running(&two).await > 4
+    })
+    .await;
     for call in &calls {
         let info = ended(&two, call).await.info.unwrap();
         assert_eq!((info.state(), info.attempt), (State::Succeeded, 1));

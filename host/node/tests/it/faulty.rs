@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use lydian_store::{
-    Accepted, Attempt, Back, BlobStore, Cancelled, Change, Claimed, Clock, Committed, Depth, Enqueued,
-    Entry, Epoch, Error, FsBlobs, FsBlobsOptions, FunctionKey, Guard, Job, JobFilter, JobId, JobStore,
-    Key, Lease, LeaseName, Leases, LiveSet, MetaStore, NewJob, NodeId, Outcome, Page, Range, Reader,
-    Result, Retried, Rev, Shard, SqliteOptions, SqliteStore, Store, Swept, Turn, Turned, Upload, Write,
+    Accepted, Attempt, Back, BlobStore, Cancelled, Change, Claimed, Clock, Committed, Depth,
+    Enqueued, Entry, Epoch, Error, FsBlobs, FsBlobsOptions, FunctionKey, Guard, Job, JobFilter,
+    JobId, JobStore, Key, Lease, LeaseName, Leases, LiveSet, MetaStore, NewJob, NodeId, Outcome,
+    Page, Range, Reader, Result, Retried, Rev, Shard, SqliteOptions, SqliteStore, Store, Swept,
+    Turn, Turned, Upload, Write,
 };
 use lydian_value::Digest;
 use std::path::Path;
@@ -152,12 +153,22 @@ impl<T: MetaStore> MetaStore for Faulty<T> {
 
 #[tonic::async_trait]
 impl<T: Leases> Leases for Faulty<T> {
-    async fn acquire(&self, name: &LeaseName, node: &NodeId, ttl: Duration) -> Result<Option<Epoch>> {
+    async fn acquire(
+        &self,
+        name: &LeaseName,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<Option<Epoch>> {
         self.1.write()?;
         self.0.acquire(name, node, ttl).await
     }
 
-    async fn acquire_many(&self, names: Vec<LeaseName>, node: &NodeId, ttl: Duration) -> Result<Vec<(LeaseName, Epoch)>> {
+    async fn acquire_many(
+        &self,
+        names: Vec<LeaseName>,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<Vec<(LeaseName, Epoch)>> {
         self.1.write()?;
         self.0.acquire_many(names, node, ttl).await
     }
@@ -196,7 +207,12 @@ impl<T: JobStore> JobStore for Faulty<T> {
         self.0.claim_in_turn(turn).await
     }
 
-    async fn claim_these(&self, shard: Shard, epoch: Epoch, ids: Vec<JobId>) -> Result<Vec<Claimed>> {
+    async fn claim_these(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        ids: Vec<JobId>,
+    ) -> Result<Vec<Claimed>> {
         self.0.claim_these(shard, epoch, ids).await
     }
 
@@ -204,7 +220,13 @@ impl<T: JobStore> JobStore for Faulty<T> {
         self.0.unclaim(jobs).await
     }
 
-    async fn retry(&self, id: JobId, attempt: Attempt, due_at_ms: u64, failure: Bytes) -> Result<Retried> {
+    async fn retry(
+        &self,
+        id: JobId,
+        attempt: Attempt,
+        due_at_ms: u64,
+        failure: Bytes,
+    ) -> Result<Retried> {
         self.1.write()?;
         self.0.retry(id, attempt, due_at_ms, failure).await
     }
@@ -214,7 +236,12 @@ impl<T: JobStore> JobStore for Faulty<T> {
         self.0.give_back(id, attempt, back).await
     }
 
-    async fn keep_blobs(&self, id: JobId, attempt: Attempt, blobs: Vec<Digest>) -> Result<Accepted> {
+    async fn keep_blobs(
+        &self,
+        id: JobId,
+        attempt: Attempt,
+        blobs: Vec<Digest>,
+    ) -> Result<Accepted> {
         self.1.write()?;
         self.0.keep_blobs(id, attempt, blobs).await
     }
@@ -265,10 +292,11 @@ impl<T: JobStore> JobStore for Faulty<T> {
     async fn started(&self, attempts: Vec<(JobId, Attempt)>) -> Result<Vec<Accepted>> {
         self.1.write()?;
         let panics = &self.1.0.panics;
-        let left = panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let left = panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+            left.checked_sub(1)
+        });
         assert!(left.is_err(), "a fault of the test's");
         self.1.0.started.fetch_add(1, Ordering::SeqCst);
         self.0.started(attempts).await
     }
 }
-

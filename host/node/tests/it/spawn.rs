@@ -106,7 +106,10 @@ async fn the_same_key_answers_the_first_call() {
     let reused = node.calls().spawn(keyed(4, "k")).await.unwrap_err();
     let (_, code, text) = refusal(&reused);
     assert_eq!(code, "invalid-request");
-    assert!(text.contains(&first.call) && text.contains("other arguments"), "{text}");
+    assert!(
+        text.contains(&first.call) && text.contains("other arguments"),
+        "{text}"
+    );
     let other = node
         .calls()
         .spawn(keyed(4, "l"))

@@ -177,8 +177,8 @@ pub(super) struct Dir {
 }
 
 impl Dir {
-    /// Now, by which blobs are old: no later than the time that passed since the directory was opened says, for a clock
-    /// that steps forward makes nothing old.
+    /// Now, by which blobs are old: no later than the time that passed since the directory was
+    /// opened says, for a clock that steps forward makes nothing old.
     pub(super) fn now(&self) -> SystemTime {
         let (at, since) = self.opened;
         SystemTime::now().min(at + since.elapsed())

@@ -247,8 +247,8 @@ impl Incoming {
         // An upload may have been resumed after a long time; its grace starts now.
         let now = FileTimes::new().set_modified(SystemTime::now());
         if let Err(error) = self.file.set_times(now).and_then(|()| self.file.sync_all()) {
-            // What the kernel could not write it may have dropped, and a second flush would call it written: none of
-            // this file is trusted any more.
+            // What the kernel could not write it may have dropped, and a second flush would call it
+            // written: none of this file is trusted any more.
             self.resumable = false;
             return Err(Error::write(&self.path, self.size, "flush", error));
         }
@@ -281,7 +281,8 @@ mod tests {
     use super::*;
     use std::os::fd::OwnedFd;
 
-    /// The kernel may have dropped what it could not write, and a second flush would call it written.
+    /// The kernel may have dropped what it could not write, and a second flush would call it
+    /// written.
     #[test]
     fn after_a_failed_flush_an_upload_starts_over() {
         let root = tempfile::TempDir::new().unwrap();

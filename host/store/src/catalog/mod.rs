@@ -139,8 +139,8 @@ impl Catalog {
         self.0.cache.app(environment, name)
     }
 
-    /// As [`Catalog::app`], asking the database when the copy in memory lacks it: another process may have deployed it a
-    /// moment ago.
+    /// As [`Catalog::app`], asking the database when the copy in memory lacks it: another process
+    /// may have deployed it a moment ago.
     pub async fn find(&self, environment: &str, name: &str) -> Result<Option<Arc<App>>> {
         if let Some(app) = self.app(environment, name)? {
             return Ok(Some(app));

@@ -10,9 +10,7 @@ use lydian_value::Digest;
 
 use super::{MemoryStore, Seq, State, StoredJob};
 use crate::clock::storable;
-use crate::jobs::{
-    Attempts, GROUPS_AT_ONCE, OF_GROUP_AT_ONCE, Waiting, due_after, share, too_far,
-};
+use crate::jobs::{Attempts, GROUPS_AT_ONCE, OF_GROUP_AT_ONCE, Waiting, due_after, share, too_far};
 use crate::{
     Accepted, Attempt, Back, Cancelled, Claimed, Conflict, Depth, Enqueued, Epoch, Error,
     FunctionKey, Job, JobFilter, JobId, JobState, JobStore, NewJob, Outcome, Result, Retried,
@@ -47,10 +45,13 @@ impl JobStore for MemoryStore {
         let mut cut = groups.len() == GROUPS_AT_ONCE;
         let held = turn.held.iter().copied().collect();
         let mut waiting = Vec::new();
-        for group in groups.into_iter().filter(|group| !turn.skip.contains(group)) {
+        for group in groups
+            .into_iter()
+            .filter(|group| !turn.skip.contains(group))
+        {
             let jobs = state.of_group(&group, &held, now);
             cut |= jobs.len() == OF_GROUP_AT_ONCE;
-        waiting.push(Waiting::new(&turn, &group, jobs));
+            waiting.push(Waiting::new(&turn, &group, jobs));
         }
         let (chosen, left) = share(waiting, turn.room, turn.beyond);
         let more = !left && cut && !chosen.is_empty();
@@ -295,7 +296,9 @@ impl State {
         if let Some(stored) = self.ids.get(&new.id).and_then(stored) {
             return Enqueued::Duplicate(stored.job.id.clone());
         }
-        let taken = idempotency.as_ref().and_then(|key| self.idempotency.get(key));
+        let taken = idempotency
+            .as_ref()
+            .and_then(|key| self.idempotency.get(key));
         if let Some(stored) = taken.and_then(stored) {
             let id = stored.job.id.clone();
             return match (stored.request, new.request) {
@@ -464,7 +467,8 @@ impl State {
         groups
     }
 
-    /// Jobs of a group that can be claimed: some of those that were put off and are due again, then the oldest others.
+    /// Jobs of a group that can be claimed: some of those that were put off and are due again, then
+    /// the oldest others.
     fn of_group(
         &self,
         group: &str,
@@ -472,7 +476,9 @@ impl State {
         now: u64,
     ) -> Vec<(Seq, Shard, Epoch)> {
         let range = |from, to| {
-            let all = self.waiting.range((group.to_owned(), from, 0)..=(group.to_owned(), to, Seq::MAX));
+            let all = self
+                .waiting
+                .range((group.to_owned(), from, 0)..=(group.to_owned(), to, Seq::MAX));
             all.filter_map(move |(_, _, seq)| {
                 let stored = self.jobs.get(seq).filter(|stored| stored.is_due(now))?;
                 let epoch = held.get(&stored.job.shard)?;

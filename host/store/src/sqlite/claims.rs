@@ -6,8 +6,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{Epoch, Shard};
 
-/// Claims of all shards, behind a lock that is held while the database is read: a job that ended or was
-/// retried meanwhile cannot be claimed on the strength of an older snapshot.
+/// Claims of all shards, behind a lock that is held while the database is read: a job that ended or
+/// was retried meanwhile cannot be claimed on the strength of an older snapshot.
 #[derive(Default)]
 pub(super) struct Claims(Mutex<HashMap<Shard, OfShard>>);
 

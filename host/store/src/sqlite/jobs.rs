@@ -14,15 +14,16 @@ use super::claims::{Claims, Locked};
 use super::rows::{self, COLUMNS, JOB, JobRow};
 use super::{Failed, SqliteStore, Tx, writer};
 use crate::clock::storable;
-use crate::notify::POLL;
 use crate::jobs::{Attempts, GROUPS_AT_ONCE, OF_GROUP_AT_ONCE, Waiting, due_after, share, too_far};
+use crate::notify::POLL;
 use crate::{
     Accepted, Attempt, Back, Cancelled, Claimed, Conflict, Depth, Enqueued, Epoch, Error,
     FunctionKey, Job, JobFilter, JobId, JobState, JobStore, NewJob, Outcome, Result, Retried,
     Shard, Turn, Turned,
 };
 
-/// Whether a job is due at `?2`. One that was put off by longer than `?3` allows was so before a step of the clock.
+/// Whether a job is due at `?2`. One that was put off by longer than `?3` allows was so before a
+/// step of the clock.
 const DUE: &str = "(due_ms <= ?2 OR (broken > 0 AND due_ms > ?3))";
 
 /// Ended jobs forgotten in one transaction.
@@ -296,7 +297,8 @@ impl JobStore for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Looks for ends that other processes record, once for all who wait here, as long as anybody does.
+    /// Looks for ends that other processes record, once for all who wait here, as long as anybody
+    /// does.
     fn watch_ends(&self) {
         if !self.0.hub.watch() {
             return;
@@ -481,7 +483,8 @@ fn end(tx: &mut Tx<'_>, row: &JobRow, attempts: u32, outcome: &Outcome) -> Resul
 }
 
 fn find(connection: &Connection, id: &JobId) -> Result<Option<JobRow>, Failed> {
-    let mut select = connection.prepare_cached(&format!("SELECT {JOB} FROM calls WHERE id = ?1"))?;
+    let mut select =
+        connection.prepare_cached(&format!("SELECT {JOB} FROM calls WHERE id = ?1"))?;
     Ok(select.query_row([id.as_str()], rows::job).optional()?)
 }
 
@@ -606,7 +609,10 @@ fn claim_in_turn(
     // What is left of a group that had more than is looked at.
     let mut cut = groups.len() == GROUPS_AT_ONCE;
     let mut waiting = Vec::new();
-    for group in groups.into_iter().filter(|group| !turn.skip.contains(group)) {
+    for group in groups
+        .into_iter()
+        .filter(|group| !turn.skip.contains(group))
+    {
         let jobs = of_group(connection, &mut locked, &group, &held, now)?;
         cut |= jobs.len() == OF_GROUP_AT_ONCE;
         waiting.push(Waiting::new(&turn, &group, jobs));
@@ -634,9 +640,8 @@ fn groups(connection: &Connection, after: &str) -> Result<Vec<String>, Failed> {
     let mut next = connection.prepare_cached(
         "SELECT in_group FROM calls WHERE state = 0 AND in_group > ?1 ORDER BY in_group LIMIT 1",
     )?;
-    let mut first = connection.prepare_cached(
-        "SELECT in_group FROM calls WHERE state = 0 ORDER BY in_group LIMIT 1",
-    )?;
+    let mut first = connection
+        .prepare_cached("SELECT in_group FROM calls WHERE state = 0 ORDER BY in_group LIMIT 1")?;
     let mut groups: Vec<String> = Vec::new();
     let mut from_first = false;
     let mut place = Some(after.to_owned());
@@ -658,7 +663,8 @@ fn groups(connection: &Connection, after: &str) -> Result<Vec<String>, Failed> {
     Ok(groups)
 }
 
-/// Jobs of a group that can be claimed: some of those that were put off and are due again, then the oldest others.
+/// Jobs of a group that can be claimed: some of those that were put off and are due again, then the
+/// oldest others.
 fn of_group(
     connection: &Connection,
     locked: &mut Locked<'_>,
@@ -688,7 +694,10 @@ fn of_group(
         }
         Ok(())
     };
-    take(&mut late.query(params![group, now, too_far(now)])?, OF_GROUP_AT_ONCE / 4)?;
+    take(
+        &mut late.query(params![group, now, too_far(now)])?,
+        OF_GROUP_AT_ONCE / 4,
+    )?;
     take(&mut at_once.query([group])?, OF_GROUP_AT_ONCE)?;
     Ok(free)
 }
@@ -730,10 +739,9 @@ fn these(
     ))?;
     let mut free: Vec<i64> = Vec::new();
     for id in ids {
-        let found = find.query_row(
-            params![shard.0, now, too_far(now), id.as_str()],
-            |row| row.get(0),
-        );
+        let found = find.query_row(params![shard.0, now, too_far(now), id.as_str()], |row| {
+            row.get(0)
+        });
         let found: Option<i64> = found.optional()?;
         free.extend(found.filter(|seq| !claimed.contains(seq) && !free.contains(seq)));
     }

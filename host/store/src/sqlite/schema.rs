@@ -23,9 +23,10 @@ const PRAGMAS: &str =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
     PRAGMA journal_size_limit = 16777216;";
 
-/// Version 2. Times are milliseconds since 1970, those named `steady` by the store's own count of the time that passed.
-/// Deleted keys stay with no value until compaction, so that watchers learn of them. A call's `open_epoch` is the epoch
-/// of the attempt last started, while it runs; a `due_ms` of 0 is at once.
+/// Version 2. Times are milliseconds since 1970, those named `steady` by the store's own count of
+/// the time that passed. Deleted keys stay with no value until compaction, so that watchers learn
+/// of them. A call's `open_epoch` is the epoch of the attempt last started, while it runs; a
+/// `due_ms` of 0 is at once.
 const TABLES: &str = "
 CREATE TABLE counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counts VALUES ('rev', 0), ('compacted', 0);
@@ -57,8 +58,9 @@ CREATE INDEX calls_in_turn ON calls (in_group, due_ms, seq, shard, broken) WHERE
 CREATE INDEX calls_ended ON calls (ended_steady_ms) WHERE ended_steady_ms IS NOT NULL;
 ";
 
-/// From version 1 to 2. Tables that every write touches get other names: a process of an earlier release that has the
-/// file open does not look at its version again, and must not write by the rules it knows.
+/// From version 1 to 2. Tables that every write touches get other names: a process of an earlier
+/// release that has the file open does not look at its version again, and must not write by the
+/// rules it knows.
 const TO_VERSION_2: &str = "
 ALTER TABLE counters RENAME TO counts;
 ALTER TABLE leases RENAME TO owners;
@@ -149,7 +151,8 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
     }
 }
 
-/// Whether the file is still of the version that this release writes: another process may have brought it further.
+/// Whether the file is still of the version that this release writes: another process may have
+/// brought it further.
 pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<()> {
     let version = connection
         .prepare_cached("PRAGMA user_version")

@@ -210,10 +210,12 @@ impl Thread {
         let bytes = round.iter().map(|op| op.bytes()).sum();
         self.sql("BEGIN IMMEDIATE", bytes)?;
         let current = schema::check_version(&self.connection, &self.path);
-        let effects = current.and_then(|()| self.apply(round)).and_then(|effects| {
-            self.sql("COMMIT", bytes)?;
-            Ok(effects)
-        });
+        let effects = current
+            .and_then(|()| self.apply(round))
+            .and_then(|effects| {
+                self.sql("COMMIT", bytes)?;
+                Ok(effects)
+            });
         // A failed COMMIT may or may not have ended the transaction.
         if effects.is_err() && !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
@@ -326,10 +328,12 @@ pub(super) fn epoch(connection: &Connection, lease: &LeaseName) -> rusqlite::Res
         .optional()
 }
 
-/// How much of a time without a process counts as passed: the clock alone tells of it, and may have been stepped.
+/// How much of a time without a process counts as passed: the clock alone tells of it, and may have
+/// been stepped.
 const LONGEST_GAP: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The count of the time that passed, as it goes on from what the file has; of a new one, from the clock.
+/// The count of the time that passed, as it goes on from what the file has; of a new one, from the
+/// clock.
 pub(super) fn steady(
     connection: &Connection,
     clock: &Clock,

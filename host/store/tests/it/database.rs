@@ -352,8 +352,8 @@ INSERT INTO jobs (id, environment, app, function, shard, state, attempts, max_at
 PRAGMA application_id = 0x4c59444e;
 PRAGMA user_version = 1;";
 
-/// A data directory of the first release is taken over whole, and a process of that release that still has it open
-/// writes nothing any more.
+/// A data directory of the first release is taken over whole, and a process of that release that
+/// still has it open writes nothing any more.
 #[tokio::test]
 async fn a_database_of_the_first_release_is_brought_up() {
     let (_dir, path) = database();
@@ -388,7 +388,8 @@ async fn a_database_of_the_first_release_is_brought_up() {
     }
 }
 
-/// A process that has the file open while a later release brings it further must not write by the rules it knows.
+/// A process that has the file open while a later release brings it further must not write by the
+/// rules it knows.
 #[tokio::test]
 async fn nothing_is_written_to_a_newer_schema() {
     let (_dir, path) = database();
@@ -397,12 +398,15 @@ async fn nothing_is_written_to_a_newer_schema() {
     let newer = rusqlite::Connection::open(&path).unwrap();
     newer.pragma_update(None, "user_version", 3).unwrap();
     let refused = store.commit(vec![], put("a", "2")).await.unwrap_err();
-    assert!(matches!(refused, Error::NewerSchema { found: 3, .. }), "{refused}");
+    assert!(
+        matches!(refused, Error::NewerSchema { found: 3, .. }),
+        "{refused}"
+    );
     assert_eq!(store.get(&"a".into()).await.unwrap().unwrap().value, "1");
 }
 
-/// The count of the time that passed goes on over a restart, and takes little on trust of a clock that moved while
-/// nobody watched.
+/// The count of the time that passed goes on over a restart, and takes little on trust of a clock
+/// that moved while nobody watched.
 #[tokio::test]
 async fn a_clock_that_was_set_ahead_between_two_runs_deletes_nothing() {
     use crate::bed::{START_MS, WEEK};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use lydian_store::{
-    Accepted, Attempt, Back, Cancelled, Claimed, Conflict, Depth, Enqueued, Epoch, Error, JobFilter,
-    JobState, NewJob, Outcome, Retried, Shard, Turn,
+    Accepted, Attempt, Back, Cancelled, Claimed, Conflict, Depth, Enqueued, Epoch, Error,
+    JobFilter, JobState, NewJob, Outcome, Retried, Shard, Turn,
 };
 use lydian_value::Digest;
 
@@ -19,7 +19,11 @@ fn shard() -> Shard {
 /// A job of another function, in another shard.
 fn cube(id: &str) -> NewJob {
     let shard = Some(bed::shard("cube"));
-    NewJob { function: function("cube"), shard, ..job(id) }
+    NewJob {
+        function: function("cube"),
+        shard,
+        ..job(id)
+    }
 }
 
 /// Makes `node` the owner of the shard that `job` belongs to.
@@ -430,7 +434,8 @@ conformance! { Bed:
             assert_eq!(claim(&*bed.store, epoch, 9).await, []);
             bed.clock.advance(Duration::from_secs(2));
         }
-        // A node that stops in order interrupts an attempt that ran; as many as there are nodes to stop.
+        // A node that stops in order interrupts an attempt that ran; as many as there are nodes to
+        // stop.
         for number in 1..=4 {
             let claimed = claim(&*bed.store, epoch, 9).await.remove(0);
             assert_eq!((claimed.attempt.number, claimed.exhausted()), (number, false));
@@ -454,7 +459,8 @@ conformance! { Bed:
         assert_eq!(ids(&claim(&*bed.store, epoch, 9).await), ["b", "a"]);
     }
 
-    /// A clock that jumps a year ahead must not delete what is a minute old, nor one that jumps back keep it for ever.
+    /// A clock that jumps a year ahead must not delete what is a minute old, nor one that jumps
+    /// back keep it for ever.
     async fn a_step_of_the_clock_deletes_nothing_and_keeps_nothing(bed) {
         bed.store.enqueue(vec![job("a")]).await.unwrap();
         bed.store.cancel(&"a".into(), "".into()).await.unwrap();

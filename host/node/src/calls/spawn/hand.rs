@@ -127,7 +127,10 @@ impl Hand {
     /// Jobs that have been in hand for `at_least`.
     pub(super) fn jobs(&self, at_least: Duration) -> Vec<JobId> {
         let all = self.0.lock();
-        let old = all.jobs.iter().filter(|(_, held)| held.since.elapsed() >= at_least);
+        let old = all
+            .jobs
+            .iter()
+            .filter(|(_, held)| held.since.elapsed() >= at_least);
         old.map(|(id, _)| id.clone()).collect()
     }
 
@@ -155,7 +158,10 @@ impl Hand {
     pub(super) fn ended(&self, id: &JobId, reason: &str, delay: Duration) {
         if let Some(held) = self.0.lock().jobs.get_mut(id) {
             let ended = true;
-            held.trouble = Some(Trouble { ended, ..Trouble::new(reason, delay) });
+            held.trouble = Some(Trouble {
+                ended,
+                ..Trouble::new(reason, delay)
+            });
         }
     }
 
@@ -241,7 +247,11 @@ impl Drop for InHand {
             Some(depth) => one_less(&mut all.awaited, depth),
             None => all.in_turn -= 1,
         }
-        if all.jobs.get(&self.id).is_some_and(|held| held.number == self.number) {
+        if all
+            .jobs
+            .get(&self.id)
+            .is_some_and(|held| held.number == self.number)
+        {
             all.jobs.remove(&self.id);
         }
     }
@@ -256,8 +266,8 @@ fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
     }
 }
 
-/// How long to wait before the try after so many: exponential, bounded, and spread so that those who failed together do
-/// not try together.
+/// How long to wait before the try after so many: exponential, bounded, and spread so that those
+/// who failed together do not try together.
 pub(super) fn backoff(tries: u32) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << tries.saturating_sub(1).min(16));
     let mut byte = [u8::MAX];
@@ -276,7 +286,10 @@ mod tests {
     fn pauses_grow_to_a_bound() {
         for tries in [1, 2, 10, u32::MAX] {
             let pause = backoff(tries);
-            assert!(pause >= FIRST_PAUSE / 2 && pause <= LONGEST_PAUSE, "{tries}: {pause:?}");
+            assert!(
+                pause >= FIRST_PAUSE / 2 && pause <= LONGEST_PAUSE,
+                "{tries}: {pause:?}"
+            );
         }
         assert!(backoff(10) >= LONGEST_PAUSE / 2);
     }

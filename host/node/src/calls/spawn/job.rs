@@ -1,8 +1,9 @@
 //! One claimed job, from the claim until its end is recorded or it was handed back.
 //!
-//! What keeps it from running keeps it: see [`super::verdict`]. It is then tried again, here where the node itself is in
-//! trouble, or queued again for later where its component is; never is an end recorded that the function did not come
-//! to. An end that cannot be recorded is kept in memory, with the lease, until it is.
+//! What keeps it from running keeps it: see [`super::verdict`]. It is then tried again, here where
+//! the node itself is in trouble, or queued again for later where its component is; never is an end
+//! recorded that the function did not come to. An end that cannot be recorded is kept in memory,
+//! with the lease, until it is.
 
 use super::hand::{InHand, backoff};
 use super::payload::{Ended, Payload};
@@ -28,7 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Pause of a call in line for a sandbox after the line was full or its turn did not come.
 const LINE_PAUSE: Duration = Duration::from_millis(200);
-/// Longest pause before the end of a call is recorded again: the function ran, and only this is missing.
+/// Longest pause before the end of a call is recorded again: the function ran, and only this is
+/// missing.
 const LONGEST_RECORD_PAUSE: Duration = Duration::from_secs(2);
 /// How long the end of a call is kept that cannot be recorded while the node stops.
 const RECORD_WHILE_STOPPING: Duration = Duration::from_secs(60);
@@ -62,7 +64,11 @@ pub(super) async fn carry_through(core: Arc<Core>, claimed: Claimed, in_hand: In
         let delay = backoff(claimed.job.broken.saturating_add(1));
         let back = put_off(&core, &claimed, delay, reason);
         if AssertUnwindSafe(back).catch_unwind().await.is_err() {
-            let _ = core.store.jobs().unclaim(vec![claimed.job.id.clone()]).await;
+            let _ = core
+                .store
+                .jobs()
+                .unclaim(vec![claimed.job.id.clone()])
+                .await;
         }
     }
     drop(in_hand);
@@ -122,7 +128,11 @@ async fn put_off(core: &Core, claimed: &Claimed, delay: Duration, reason: &str) 
 /// Hands a job back that did not run.
 async fn hand_back(core: &Core, claimed: &Claimed) {
     core.forget_attempt(&claimed.job.id);
-    let _ = core.store.jobs().unclaim(vec![claimed.job.id.clone()]).await;
+    let _ = core
+        .store
+        .jobs()
+        .unclaim(vec![claimed.job.id.clone()])
+        .await;
 }
 
 /// Ends the attempt without ending the job, which is queued again at once.
@@ -148,14 +158,20 @@ async fn record(core: &Core, claimed: &Claimed, mut ended: Ended, mut state: Sta
         match core.record(claimed, &mut ended, state).await {
             Ok(()) => return core.spawner.wanted.ended(&claimed.job),
             Err(lydian_store::Error::BlobTooLarge { bytes, limit, .. }) => {
-                let text = format!("the result takes {bytes} bytes, over the {limit} bytes that the node keeps");
-                let failure = Failure::new(FailureKind::Payload, text).hint("answer less, or in parts");
+                let text = format!(
+                    "the result takes {bytes} bytes, over the {limit} bytes that the node keeps"
+                );
+                let failure =
+                    Failure::new(FailureKind::Payload, text).hint("answer less, or in parts");
                 (ended, state) = (Ended::failure(convert::failure(failure)), State::Failed);
                 continue;
             }
             Err(error) => {
                 tracing::warn!(%id, %error, "cannot record a result, trying again");
-                let reason = format!("it has ended, and its outcome cannot be recorded: {}", Error::from(error));
+                let reason = format!(
+                    "it has ended, and its outcome cannot be recorded: {}",
+                    Error::from(error)
+                );
                 tries += 1;
                 let delay = backoff(tries).min(LONGEST_RECORD_PAUSE);
                 hand.ended(id, &reason, delay);
@@ -177,9 +193,7 @@ async fn attempt(core: &Arc<Core>, claimed: &Claimed, let_go: &CancellationToken
         let times = claimed.job.max_attempts;
         let text =
             format!("the node went down under the call {times} times; it is not tried again");
-        return failed(
-            Failure::new(FailureKind::Interrupted, text).hint("look at the node's log"),
-        );
+        return failed(Failure::new(FailureKind::Interrupted, text).hint("look at the node's log"));
     }
     let Some((payload, id)) = readable(claimed) else {
         return never("its record cannot be read");
@@ -243,7 +257,8 @@ async fn run(
         core.leave(seat);
         return End::HandBack;
     }
-    // Not before it has its place, for what is in line must not hold much; and before it counts as started.
+    // Not before it has its place, for what is in line must not hold much; and before it counts as
+    // started.
     let args = match arguments(core, payload).await {
         Ok(args) => args,
         Err(error) => {
@@ -350,7 +365,10 @@ fn ended(running: &Running, outcome: Outcome) -> End {
 /// The end of a call that can never run.
 fn never(reason: &str) -> End {
     let text = format!("the call could not be run: {reason}");
-    failed(Failure::new(FailureKind::Interrupted, text).hint("spawn it again, of what is deployed now"))
+    failed(
+        Failure::new(FailureKind::Interrupted, text)
+            .hint("spawn it again, of what is deployed now"),
+    )
 }
 
 fn failed(failure: Failure) -> End {

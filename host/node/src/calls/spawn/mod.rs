@@ -12,11 +12,12 @@
 //! | [`wanted`] | whose jobs this process runs, and which before others |
 //! | [`identity`] | which node this is to the store |
 //!
-//! A job is pinned to the version that was current when it was spawned: a later deploy changes nothing for it,
-//! and its component is kept from collection. An attempt is recorded before it runs, so a job that takes its
-//! node down again and again is failed after [`MAX_LOST`] instead of run for ever; one that was only waiting when
-//! the node died is simply claimed again. What the platform breaks on the way to the function is no attempt, and no
-//! outcome. The store takes one outcome per attempt token.
+//! A job is pinned to the version that was current when it was spawned: a later deploy changes
+//! nothing for it, and its component is kept from collection. An attempt is recorded before it
+//! runs, so a job that takes its node down again and again is failed after [`MAX_LOST`] instead of
+//! run for ever; one that was only waiting when the node died is simply claimed again. What the
+//! platform breaks on the way to the function is no attempt, and no outcome. The store takes one
+//! outcome per attempt token.
 //!
 //! Not here: retries of failed attempts, which come with a later release.
 
@@ -52,8 +53,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use wanted::Wanted;
 
-/// Attempts whose node died under them before the job is failed: a poisonous one kills no more nodes than this. A node
-/// that stops in order does not count.
+/// Attempts whose node died under them before the job is failed: a poisonous one kills no more
+/// nodes than this. A node that stops in order does not count.
 const MAX_LOST: u32 = 10;
 
 /// Arguments and results above this go to the blob store: the database is for small records.
@@ -263,7 +264,8 @@ impl Core {
         }
     }
 
-    /// Forgets an attempt that did not end: the call is queued, and its next attempt is told of instead.
+    /// Forgets an attempt that did not end: the call is queued, and its next attempt is told of
+    /// instead.
     fn forget_attempt(&self, id: &JobId) {
         if let Ok(id) = id.as_str().parse() {
             self.recent.forget(id);
@@ -277,7 +279,10 @@ impl Core {
         }
         let hand = &self.spawner.hand;
         hand.trouble(&job.id).or_else(|| {
-            let waiting = job.waiting.as_ref().filter(|_| job.state == JobState::Queued);
+            let waiting = job
+                .waiting
+                .as_ref()
+                .filter(|_| job.state == JobState::Queued);
             let stored = waiting.map(|reason| Trouble {
                 reason: reason.clone(),
                 next_try_ms: job.due_at_ms,

@@ -1,9 +1,10 @@
 //! Claims due jobs of the shards this node leases, and has them run.
 //!
-//! One task looks for work when poked and now and then; each job it claims is a task (see [`super::job`]). The number of
-//! jobs in hand is bounded, so a queue of a million costs the memory of a few hundred, and shared between groups, so
-//! a long queue of one app keeps no other waiting. Jobs that functions wait for have a
-//! bound of their own at each depth (see [`super::wanted`]): those at the bottom wait for nobody, so all come to an end.
+//! One task looks for work when poked and now and then; each job it claims is a task (see
+//! [`super::job`]). The number of jobs in hand is bounded, so a queue of a million costs the memory
+//! of a few hundred, and shared between groups, so a long queue of one app keeps no other waiting.
+//! Jobs that functions wait for have a bound of their own at each depth (see [`super::wanted`]):
+//! those at the bottom wait for nobody, so all come to an end.
 
 use super::hand::Hand;
 use super::job;
@@ -50,7 +51,10 @@ impl Runner {
         let core = self.core.clone();
         let spawner = &core.spawner;
         let done = CancellationToken::new();
-        let renewing = self.shards.clone().renew(core.clone(), self.hand.clone(), done.clone());
+        let renewing = self
+            .shards
+            .clone()
+            .renew(core.clone(), self.hand.clone(), done.clone());
         let renewing = tokio::spawn(renewing);
         let watching = tokio::spawn(watch(core.clone(), self.hand.clone(), done.clone()));
         // Nothing was poked about yet, and there may be something to do.
@@ -135,7 +139,10 @@ impl Runner {
         }
         let shards = core.store.jobs().due_shards().await?;
         for shard in spawner.wanted.own_of(shards, mark) {
-            let room = core.options.max_spawned_in_hand.saturating_sub(self.hand.in_turn());
+            let room = core
+                .options
+                .max_spawned_in_hand
+                .saturating_sub(self.hand.in_turn());
             if room == 0 {
                 break;
             }
@@ -194,12 +201,15 @@ impl Runner {
 
     fn take(&mut self, claimed: Claimed, awaited_at: Option<u32>) {
         let job = &claimed.job;
-        let in_hand = self.hand.take(&job.id, job.shard, &claimed.group, awaited_at);
-        self.in_hand.spawn(job::carry_through(self.core.clone(), claimed, in_hand));
+        let in_hand = self
+            .hand
+            .take(&job.id, job.shard, &claimed.group, awaited_at);
+        self.in_hand
+            .spawn(job::carry_through(self.core.clone(), claimed, in_hand));
     }
 
-    /// The epoch in which a shard is held. What nodes share is acquired as part of a whole, what is a program's own
-    /// when it is needed.
+    /// The epoch in which a shard is held. What nodes share is acquired as part of a whole, what is
+    /// a program's own when it is needed.
     async fn epoch(&mut self, shard: Shard) -> Result<Option<Epoch>, lydian_store::Error> {
         match self.core.spawner.all {
             true => Ok(self.shards.epoch(shard)),

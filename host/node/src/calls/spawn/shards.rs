@@ -1,12 +1,12 @@
 //! The shards this node holds: acquired, renewed, shared with the nodes beside it.
 //!
-//! A node that runs whatever is due is a member for as long as it renews its member's lease; each member holds
-//! its part of the shards, and gives up what is more when another joins. A lease of another node has lapsed
-//! when it was not renewed for its whole time while this node watched and could write: clocks are not compared, and
-//! a disk that nobody could write to is nobody's silence.
+//! A node that runs whatever is due is a member for as long as it renews its member's lease; each
+//! member holds its part of the shards, and gives up what is more when another joins. A lease of
+//! another node has lapsed when it was not renewed for its whole time while this node watched and
+//! could write: clocks are not compared, and a disk that nobody could write to is nobody's silence.
 //!
-//! Renewal is a task of its own and ends after the last job was recorded: neither a drain nor a slow look for work
-//! loses a shard.
+//! Renewal is a task of its own and ends after the last job was recorded: neither a drain nor a
+//! slow look for work loses a shard.
 
 use super::hand::Hand;
 use crate::core::Core;
@@ -83,7 +83,11 @@ impl Shards {
             return Ok(Some(epoch));
         }
         let node = &core.spawner.identity.node;
-        let epoch = core.store.leases().acquire(&shard.lease(), node, LEASE).await?;
+        let epoch = core
+            .store
+            .leases()
+            .acquire(&shard.lease(), node, LEASE)
+            .await?;
         if let Some(epoch) = epoch {
             self.held.lock().insert(shard, epoch);
         }
@@ -97,7 +101,10 @@ impl Shards {
         let all = leases.leases().await?;
         self.watch(core, &all);
         let member: LeaseName = format!("{MEMBER}{node}").into();
-        if !all.iter().any(|(name, lease)| *name == member && lease.node == *node) {
+        if !all
+            .iter()
+            .any(|(name, lease)| *name == member && lease.node == *node)
+        {
             leases.acquire(&member, node, LEASE).await?;
         }
         let others = all.iter().filter(|(name, lease)| {
@@ -115,16 +122,24 @@ impl Shards {
         let is_free = |shard: &Shard| taken.get(shard).copied().unwrap_or(true);
         let shared: Vec<Shard> = {
             let held = self.held.lock();
-            held.keys().copied().filter(|shard| !shard.is_own()).collect()
+            held.keys()
+                .copied()
+                .filter(|shard| !shard.is_own())
+                .collect()
         };
         let mut wanted: Vec<LeaseName> = Vec::new();
         let staying: Vec<Shard> = {
             let leaving = self.leaving.lock();
-            shared.iter().copied().filter(|shard| !leaving.contains(shard)).collect()
+            shared
+                .iter()
+                .copied()
+                .filter(|shard| !leaving.contains(shard))
+                .collect()
         };
         if shared.len() <= part {
             self.leaving.lock().retain(|shard| shard.is_own());
-            let free = from_somewhere(core).filter(|shard| is_free(shard) && !shared.contains(shard));
+            let free =
+                from_somewhere(core).filter(|shard| is_free(shard) && !shared.contains(shard));
             wanted.extend(free.take(part - shared.len()).map(Shard::lease));
         } else if staying.len() > part {
             self.leave(staying, part, hand);
@@ -132,11 +147,16 @@ impl Shards {
         // Of programs that are gone and left something to do.
         let due = core.store.jobs().due_shards().await?;
         let left = due.iter().filter(|shard| shard.is_own() && is_free(shard));
-        wanted.extend(left.filter(|shard| self.epoch(**shard).is_none()).map(|shard| shard.lease()));
+        wanted.extend(
+            left.filter(|shard| self.epoch(**shard).is_none())
+                .map(|shard| shard.lease()),
+        );
         self.leave_unused(&due, hand);
         if !wanted.is_empty() {
             let taken = leases.acquire_many(wanted, node, LEASE).await?;
-            let taken = taken.iter().filter_map(|(name, epoch)| Some((Shard::of_lease(name)?, *epoch)));
+            let taken = taken
+                .iter()
+                .filter_map(|(name, epoch)| Some((Shard::of_lease(name)?, *epoch)));
             self.held.lock().extend(taken);
         }
         Ok(())
@@ -199,7 +219,9 @@ impl Shards {
             given_up.extend(epoch.map(|epoch| (shard.lease(), epoch)));
         }
         // At once, so that the store can write them together.
-        let releases = given_up.iter().map(|(name, epoch)| leases.release(name, node, *epoch));
+        let releases = given_up
+            .iter()
+            .map(|(name, epoch)| leases.release(name, node, *epoch));
         for released in futures::future::join_all(releases).await {
             if let Err(error) = released {
                 tracing::debug!(%error, "a lease was not given up; it lapses by itself");
@@ -218,7 +240,12 @@ impl Shards {
     }
 
     /// Renews what is held until `done`, and lets go of what another node has taken.
-    pub(super) async fn renew(self: Arc<Self>, core: Arc<Core>, hand: Hand, done: CancellationToken) {
+    pub(super) async fn renew(
+        self: Arc<Self>,
+        core: Arc<Core>,
+        hand: Hand,
+        done: CancellationToken,
+    ) {
         let mut pause = RENEW_EVERY;
         loop {
             tokio::select! {
@@ -229,7 +256,11 @@ impl Shards {
             if !core.spawner.all && self.is_empty() {
                 continue;
             }
-            let renewed = core.store.leases().renew_all(&core.spawner.identity.node).await;
+            let renewed = core
+                .store
+                .leases()
+                .renew_all(&core.spawner.identity.node)
+                .await;
             pause = match renewed {
                 Ok(renewed) => {
                     self.keep_only(&core, &renewed, &hand);
@@ -237,7 +268,10 @@ impl Shards {
                 }
                 Err(error) => {
                     self.failed.store(true, Ordering::Relaxed);
-                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot renew leases");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot renew leases"
+                    );
                     RENEW_AGAIN
                 }
             };
@@ -252,9 +286,8 @@ impl Shards {
             .collect();
         let lost: Vec<Shard> = {
             let mut held = self.held.lock();
-            let lost = held.extract_if(|shard, epoch| {
-                renewed.get(shard.lease().as_str()) != Some(epoch)
-            });
+            let lost =
+                held.extract_if(|shard, epoch| renewed.get(shard.lease().as_str()) != Some(epoch));
             lost.map(|(shard, _)| shard).collect()
         };
         for id in lost.into_iter().flat_map(|shard| hand.jobs_of(shard)) {
@@ -286,13 +319,18 @@ impl Shards {
     /// Whether another node's lease was not renewed for its whole time.
     fn is_silent(&self, name: &LeaseName) -> bool {
         let watched = self.watched.lock();
-        watched.get(name).is_some_and(|seen| seen.since.elapsed() >= LEASE)
+        watched
+            .get(name)
+            .is_some_and(|seen| seen.since.elapsed() >= LEASE)
     }
 }
 
-/// The shards that nodes share, from another place on for each node: two that start together take others.
+/// The shards that nodes share, from another place on for each node: two that start together take
+/// others.
 fn from_somewhere(core: &Core) -> impl Iterator<Item = Shard> {
     let node = core.spawner.identity.node.as_str();
     let first = Shard::of(&node.into()).0 as usize;
-    Shard::shared().skip(first).chain(Shard::shared().take(first))
+    Shard::shared()
+        .skip(first)
+        .chain(Shard::shared().take(first))
 }

@@ -1,8 +1,8 @@
 //! What an error or a failure means for a durable call: the one place that decides.
 //!
-//! An outcome is final only when the function ran and ended. Everything else on the way is the platform's: the call
-//! is kept and tried again, unless what it names can never run. Both matches name every case, so that a new error has to
-//! be thought about here.
+//! An outcome is final only when the function ran and ended. Everything else on the way is the
+//! platform's: the call is kept and tried again, unless what it names can never run. Both matches
+//! name every case, so that a new error has to be thought about here.
 
 use crate::error::Error;
 use lydian_engine::FailureKind;
@@ -37,8 +37,8 @@ impl Verdict {
             | Error::ArgumentsTooLarge { .. }
             | Error::CallNotFound { .. }
             | Error::ResultNotKept { .. } => Self::NeverRuns,
-            // It was there and could be run when the call was recorded: a deploy of the same content, a repaired disk
-            // or another release brings it back.
+            // It was there and could be run when the call was recorded: a deploy of the same
+            // content, a repaired disk or another release brings it back.
             Error::ComponentNotFound { .. }
             | Error::ComponentDamaged { .. }
             | Error::VersionDamaged { .. }
@@ -67,7 +67,8 @@ impl Verdict {
             Store::CorruptRecord { .. }
             | Store::CorruptEntry { .. }
             | Store::BlobNotFound { .. } => Self::CouldNotRun(Because::OfTarget),
-            // Files, the database, a full disk. The store's errors may grow; a new one is no outcome of a function.
+            // Files, the database, a full disk. The store's errors may grow; a new one is no
+            // outcome of a function.
             _ => Self::CouldNotRun(Because::OfNode),
         }
     }
@@ -100,14 +101,20 @@ mod tests {
     use std::io;
     use std::sync::Arc;
 
-    /// A call that never ran must not have failed for good because a disk was full or slow for a moment.
+    /// A call that never ran must not have failed for good because a disk was full or slow for a
+    /// moment.
     #[test]
     fn nothing_of_the_platforms_is_an_outcome() {
         let digest = lydian_value::Digest::of(b"component");
         let (path, source) = ("/data".into(), Arc::new(io::Error::other("EIO")));
         let passing = [
             lydian_store::Error::DiskFull { path, bytes: 1 }.into(),
-            lydian_store::Error::Io { action: "read", path: "/data".into(), source }.into(),
+            lydian_store::Error::Io {
+                action: "read",
+                path: "/data".into(),
+                source,
+            }
+            .into(),
             lydian_store::Error::BlobNotFound { digest }.into(),
             lydian_store::Error::Closed.into(),
             Error::TooManyCompilations { waiting: 9 },
@@ -118,7 +125,10 @@ mod tests {
         ];
         for error in passing {
             let verdict = Verdict::of_error(&error);
-            assert!(matches!(verdict, Verdict::CouldNotRun(_)), "{error}: {verdict:?}");
+            assert!(
+                matches!(verdict, Verdict::CouldNotRun(_)),
+                "{error}: {verdict:?}"
+            );
         }
         let never: Error = lydian_store::Error::VersionNotFound {
             environment: "main".into(),
