@@ -177,9 +177,9 @@ impl Shards {
         Ok(())
     }
 
-    /// Gives up what is more than this node's part: first what nothing is in hand of.
+    /// Gives up what is more than this node's part, whatever it is: what only waits in those shards is
+    /// the other node's work as well.
     fn leave(&self, mut staying: Vec<Shard>, part: usize, hand: &Hand) {
-        staying.sort_unstable_by_key(|shard| hand.has_of(*shard));
         staying.truncate(staying.len() - part);
         self.leaving.lock().extend(&staying);
         for shard in staying {
