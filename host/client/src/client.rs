@@ -12,7 +12,7 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::codegen::{Body as HttpBody, Service, StdError};
@@ -31,6 +31,10 @@ const READ_RETRIES: [Duration; 3] = [
     Duration::from_millis(100),
     Duration::from_millis(400),
 ];
+
+/// The first pause of a request that is tried for longer, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A node, seen from one environment. Cheap to clone; all clones share one connection.
 ///
@@ -255,6 +259,32 @@ impl Client {
                 },
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Runs a request that may be repeated, for as long as the node cannot be reached or is
+    /// shutting down: it may be back in a moment. Gives up at `deadline`, if there is one.
+    pub(crate) async fn patiently<T, F>(
+        &self,
+        deadline: Option<Instant>,
+        mut request: impl FnMut() -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error = match request().await.map_err(|status| self.error(status)) {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(error) if error.is_absence() => error,
+                Err(error) => return Err(error),
+            };
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match left {
+                Some(left) if left < pause => return Err(error),
+                _ => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

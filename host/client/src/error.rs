@@ -168,6 +168,16 @@ fn broke(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 impl Error {
+    /// Whether the node is not there now, and did not do what it was asked, or not so that anybody
+    /// would know.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Unavailable(refusal) => matches!(&*refusal.code, "draining" | "unavailable"),
+            _ => false,
+        }
+    }
+
     /// A stable, kebab-case code: `unreachable`, `app-not-found`, `wrong-argument-type`, `timeout`.
     pub fn code(&self) -> &str {
         match self {

@@ -17,8 +17,9 @@ use lydian_api::v1;
 use lydian_value::{Digest, FuncType, Value};
 use parking_lot::RwLock;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A function on a node. Cheap to clone.
 ///
@@ -192,7 +193,7 @@ impl Function {
     }
 
     /// The same function, whose [`spawn`](Function::spawn) answers the first call made with this key
-    /// instead of making another.
+    /// instead of making another. A key that was used with other arguments is refused.
     ///
     /// ```no_run
     /// # async fn example(charge: lydian_client::Function) -> lydian_client::Result<()> {
@@ -496,20 +497,42 @@ impl Function {
     pub async fn spawn<A: Input>(&self, args: A) -> Result<Call> {
         let (bound, args) = self.prepare::<A, Wire>(args).await?;
         bound.returns_at_once()?;
+        let given = &self.options.idempotency_key;
         let request = v1::SpawnRequest {
             target: Some(bound.target.clone()),
             args,
             limits: self.options.limits.to_wire(),
-            idempotency_key: self.options.idempotency_key.clone(),
+            // Always one, so that a request whose answer was lost can be sent again.
+            idempotency_key: match given.as_str() {
+                "" => unique_key(),
+                given => given.to_owned(),
+            },
             depth: 0,
             traceparent: self.options.traceparent.clone(),
         };
         let response = self
             .client
-            .once(self.client.calls_api().spawn(request))
+            .patiently(Some(Instant::now() + SPAWN_PATIENCE), || {
+                let mut calls = self.client.calls_api();
+                let request = request.clone();
+                async move { calls.spawn(request).await }
+            })
             .await?;
-        Ok(Call::spawned(&self.client, response))
+        // Of a key that nobody else has, the earlier request was this one.
+        let duplicate = response.duplicate && !given.is_empty();
+        Ok(Call::spawned(&self.client, response.call, duplicate))
     }
+}
+
+/// How long a spawn is sent again while the node cannot be reached: as long as one takes to
+/// restart.
+const SPAWN_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A key that no other spawn has.
+fn unique_key() -> String {
+    // Each is keyed with random bits of the machine's and a count.
+    let part = || RandomState::new().hash_one(std::process::id());
+    format!("once-{:016x}{:016x}", part(), part())
 }
 
 /// All there is to know of one finished call.

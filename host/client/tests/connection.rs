@@ -8,9 +8,10 @@
 mod fake;
 
 use fake::Fake;
-use lydian_client::{Client, Digest, Error, Handle};
+use lydian_client::{Call, Client, Digest, Error, Handle};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -216,6 +217,64 @@ async fn a_lost_node_is_unreachable_until_it_is_back() {
     // A read is tried again, so it does not even notice.
     client.environments().await.expect("is back");
     assert_eq!(square.call::<_, u64>((4u64,)).await.expect("works"), 16);
+}
+
+/// Whoever waits for a recorded call need not know that its node restarts meanwhile.
+#[tokio::test]
+async fn a_call_is_waited_for_through_a_restart() {
+    let fake = Fake::new();
+    let node = tokio::runtime::Runtime::new().expect("a runtime");
+    let served = fake.clone();
+    let start = async move { serve(&served, listen(([127, 0, 0, 1], 0).into()).await).await };
+    let (url, _) = node.spawn(start).await.expect("serves");
+    let client = Client::connect(&url).await.expect("connects");
+    fake.script
+        .not_yet
+        .lock()
+        .expect("unpoisoned")
+        .insert("c-4".into(), u64::MAX);
+    node.shutdown_background();
+    let call = Call::from_id(&client, "c-4");
+    let waiting = tokio::spawn(async move { call.get::<u64>(None).await });
+    let address = url
+        .trim_start_matches("http://")
+        .parse()
+        .expect("an address");
+    let listener = listen(address).await;
+    // Longer than a read is tried.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!waiting.is_finished());
+    fake.script
+        .not_yet
+        .lock()
+        .expect("unpoisoned")
+        .insert("c-4".into(), 1);
+    let (_, _server) = serve(&fake, listener).await;
+    assert_eq!(waiting.await.expect("no panic").expect("answers"), 16);
+}
+
+/// A spawn whose answer is lost is sent again under the key it had, so it is recorded once.
+#[tokio::test]
+async fn a_spawn_is_repeated_under_one_key() {
+    let fake = Fake::new();
+    fake.script.lose_spawns.store(2, SeqCst);
+    let square = fake
+        .client()
+        .function("math", "square")
+        .await
+        .expect("found");
+    let call = square.spawn((4u64,)).await.expect("recorded");
+    assert!(!call.was_duplicate());
+    let other = square.spawn((4u64,)).await.expect("recorded");
+    assert!(!other.was_duplicate());
+    let spawns = fake.asked().spawns.lock().expect("unpoisoned").clone();
+    let keys: Vec<_> = spawns
+        .iter()
+        .map(|spawn| spawn.idempotency_key.as_str())
+        .collect();
+    assert_eq!(keys.len(), 4);
+    assert!(!keys[0].is_empty() && keys[0] == keys[1] && keys[1] == keys[2]);
+    assert_ne!(keys[0], keys[3]);
 }
 
 /// An address that is none, and one where nobody listens.

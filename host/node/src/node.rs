@@ -126,6 +126,19 @@ impl Node {
     /// # Errors
     /// [`StartError`]; its hints say what to change.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        Self::start_in(options, None).await
+    }
+
+    /// As [`Node::start`], over a store that is open: for tests that make it fail.
+    ///
+    /// # Errors
+    /// As of [`Node::start`].
+    #[doc(hidden)]
+    pub async fn start_over(options: Options, store: Store) -> Result<Self, StartError> {
+        Self::start_in(options, Some(store)).await
+    }
+
+    async fn start_in(options: Options, over: Option<Store>) -> Result<Self, StartError> {
         // First, for it is what fails most often, and before anything is touched.
         let listener = match options.listen {
             Some(address) => Some(listen(address).await?),
@@ -135,7 +148,10 @@ impl Node {
             (Data::Memory, None) => Some(temporary_directory()?),
             _ => None,
         };
-        let (store, directory) = open(&options, temporary.as_ref()).await?;
+        let (store, directory) = match over {
+            Some(store) => (store, directory(&options.data, temporary.as_ref())),
+            None => open(&options, temporary.as_ref()).await?,
+        };
         let directory = options.artifacts.clone().unwrap_or(directory);
         let mut engine = lydian_engine::Options::new(directory.clone());
         engine.pool = options
@@ -228,8 +244,13 @@ impl Node {
         core.admission.drain();
         core.spawner.stop();
         core.warm.close();
-        // Past the grace nobody is waited for.
-        let _ = tokio::time::timeout(grace, core.admission.idle()).await;
+        // Past the grace nobody is waited for. Durable calls are done with when their ends are
+        // recorded.
+        let done = async {
+            core.admission.idle().await;
+            core.spawner.stopped().await;
+        };
+        let _ = tokio::time::timeout(grace, done).await;
         for call in core.recent.running() {
             call.interrupt();
         }
@@ -287,11 +308,17 @@ async fn open(
             private.create(path).await.map_err(failed)?;
             Ok((Store::open_with(path, kept).await?, path.clone()))
         }
-        (Data::Memory, temporary) => {
-            let directory = temporary.map(|directory| directory.path().to_owned());
-            let directory = directory.unwrap_or_else(std::env::temp_dir);
-            Ok((Store::memory_with(kept).await?, directory))
+        (data @ Data::Memory, temporary) => {
+            Ok((Store::memory_with(kept).await?, directory(data, temporary)))
         }
+    }
+}
+
+/// Where compiled components go.
+fn directory(data: &Data, temporary: Option<&tempfile::TempDir>) -> PathBuf {
+    match data {
+        Data::Directory(path) => path.clone(),
+        Data::Memory => temporary.map_or_else(std::env::temp_dir, |made| made.path().to_owned()),
     }
 }
 

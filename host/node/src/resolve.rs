@@ -15,11 +15,13 @@
 mod ready;
 
 use crate::admission::Tenant;
+use crate::calls::spawn::payload::Payload;
 use crate::ephemeral::{Ephemerals, is_ephemeral};
 use crate::error::{Error, known_names};
 use crate::manifest::Manifest;
 use crate::mounts::Mounts;
 use crate::prepare;
+use bytes::Bytes;
 use lru::LruCache;
 use lydian_api::v1::{AppRef, Target, target};
 use lydian_engine::{Component, Engine};
@@ -101,14 +103,69 @@ impl Resolver {
         ready.function(&component, &target.function)
     }
 
-    /// As [`Resolver::function`], for a call that was accepted before: its app may have been stopped since.
-    pub(crate) async fn accepted_function(&self, target: &Target) -> Result<Arc<Resolved>, Error> {
-        let Some(target::Code::App(app)) = &target.code else {
-            return self.function(Some(target)).await;
+    /// As [`Resolver::function`], for a call that was recorded before: its app may have been
+    /// stopped since, deployed through another node of which this one has not heard yet, or gone
+    /// from memory.
+    ///
+    /// # Errors
+    /// As of [`Resolver::function`]; what is not found is not in the store either.
+    pub(crate) async fn recorded(&self, recorded: &Payload) -> Result<Arc<Resolved>, Error> {
+        let (environment, app) = (&recorded.environment, &recorded.app);
+        if app.is_empty() {
+            let digest = digest_of("component", &recorded.component)?;
+            let (ready, component) = self.bare_component(digest).await?;
+            return ready.function(&component, &recorded.function);
+        }
+        let ready = match recorded.whole && is_ephemeral(app) {
+            true => self.recorded_ephemeral(recorded)?,
+            false => {
+                // Reads the store when the catalog's copy lacks it.
+                self.0.store.catalog().find(environment, app).await?;
+                let reference = AppRef {
+                    environment: environment.clone(),
+                    app: app.clone(),
+                    version: recorded.version,
+                };
+                self.app(&reference, true).await?
+            }
         };
-        let ready = self.app(app, true).await?;
         let component = self.component(&ready).await?;
-        ready.function(&component, &target.function)
+        ready.function(&component, &recorded.function)
+    }
+
+    /// A version of an ephemeral app that may be gone, as a call of it has it.
+    fn recorded_ephemeral(&self, recorded: &Payload) -> Result<Arc<Ready>, Error> {
+        let (environment, name) = (&recorded.environment, &recorded.app);
+        let key = SideKey::Version(environment.clone(), name.clone(), recorded.version);
+        if let Some(ready) = self.0.side.lock().get(&key) {
+            return Ok(ready.clone());
+        }
+        let component = digest_of("component", &recorded.component)?;
+        let place = Place {
+            environment: environment.clone(),
+            app: name.clone(),
+            version: recorded.version,
+        };
+        let manifest = Manifest::parse(&recorded.manifest)?;
+        let live = match self.0.ephemerals.app(environment, name) {
+            Some(app) => self.live(&app),
+            None => Arc::new(Live::new(self.0.app_log_bytes)),
+        };
+        let tenant = Tenant(self.0.hasher.hash_one((environment, name)));
+        let ready = Ready::new(place, component, manifest, tenant, live);
+        self.0.side.lock().put(key, ready.clone());
+        Ok(ready)
+    }
+
+    /// The manifest of a version of an ephemeral app, byte for byte.
+    pub(crate) async fn manifest_of(&self, target: &Resolved) -> Result<Bytes, Error> {
+        let Place {
+            environment,
+            app,
+            version,
+        } = &target.place;
+        let app = self.existing(environment, app)?;
+        Ok(self.version_of(&app, *version).await?.manifest)
     }
 
     /// Another function of the version that `of` is of, current or not.

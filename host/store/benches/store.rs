@@ -139,9 +139,12 @@ fn new_job(worker: usize, n: usize) -> NewJob {
             app: "a".into(),
             function: "f".into(),
         },
+        shard: Some(Shard::of(&"f".into())),
+        group: "a@1".into(),
         payload: vec![7; 256].into(),
         details: Bytes::new(),
         idempotency_key: None,
+        request: None,
         due_at_ms: None,
         max_attempts: 1,
         blobs: Vec::new(),
@@ -164,7 +167,7 @@ async fn jobs(time: Duration) {
         }
     })
     .await;
-    let shard = Shard::of(&new_job(0, 0).function);
+    let shard = Shard::of(&"f".into());
     let epoch = store
         .leases()
         .acquire(&shard.lease(), &"n".into(), time * 9)

@@ -1,13 +1,20 @@
 //! `JobStore`: durable calls. Recorded before they are answered, run at least once, finished once.
 //!
-//! A job is queued until an outcome is accepted. It belongs to one of [`SHARDS`] shards by its function;
-//! the node that holds the shard's lease claims its jobs into memory, which writes nothing: ownership
-//! is the lease, and an attempt is named by the lease's epoch and a number. Only the current attempt's
-//! outcome is accepted, so an owner that lost its lease, or an attempt that was given up, changes nothing.
+//! A job is queued until an outcome is accepted. It belongs to one of [`SHARDS`] shards by its id,
+//! so that one function's work spreads over nodes, and to a group, by which claims are fair; the
+//! node that holds the shard's lease claims its jobs into memory, which writes nothing: ownership
+//! is the lease, and an attempt is named by the lease's epoch and a number. Only the current
+//! attempt's outcome is accepted, so an owner that lost its lease, or an attempt that was given up,
+//! changes nothing.
 //!
-//! What is in memory is lost in a crash, and meant to be: the next epoch claims those jobs again. An
-//! attempt that may take its owner down is recorded with [`JobStore::started`] and then counts.
+//! What is in memory is lost in a crash, and meant to be: the next epoch claims those jobs again.
+//! An attempt that may take its owner down is recorded with [`JobStore::started`] and then counts.
+//! One that could not run is given back with [`JobStore::give_back`] and does not.
+//!
+//! A job that is due at once is so whatever the clock says later, and results are kept by the time
+//! that passes.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +26,22 @@ use lydian_value::Digest;
 use crate::leases::name;
 use crate::{Epoch, LeaseName, Result};
 
-/// Number of shards: enough for 256 nodes to share the work, few enough to look at each every second.
+/// Number of shards that nodes share: enough for 256 nodes, few enough to look at each every
+/// second.
 pub const SHARDS: usize = 256;
+
+/// Number of shards of processes that run their own jobs only, beyond those that nodes share.
+pub const OWN_SHARDS: usize = 256;
+
+/// The longest an attempt that could not run is put off: a due time further away is a step of the
+/// clock.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(60);
+
+/// Groups looked at in one turn.
+pub(crate) const GROUPS_AT_ONCE: usize = 256;
+
+/// Jobs of one group looked at in one turn.
+pub(crate) const OF_GROUP_AT_ONCE: usize = 64;
 
 /// How long results are kept unless the store is told otherwise.
 pub const DEFAULT_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -32,22 +53,36 @@ name!(
 
 /// Part of the job space, owned by one node at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Shard(pub u8);
+pub struct Shard(pub u16);
 
 impl Shard {
-    /// The shard of a function's jobs.
-    pub fn of(function: &FunctionKey) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        for part in [&function.environment, &function.app, &function.function] {
-            hasher
-                .update(&(part.len() as u64).to_le_bytes())
-                .update(part.as_bytes());
-        }
-        Self(hasher.finalize().as_bytes()[0])
+    /// The shard of a job that names none.
+    pub fn of(id: &JobId) -> Self {
+        Self(u16::from(
+            blake3::hash(id.as_str().as_bytes()).as_bytes()[0],
+        ))
     }
 
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..=u8::MAX).map(Self)
+    /// One of the shards that nodes leave to a process which runs its own jobs only, while it holds
+    /// it.
+    pub fn own(number: u8) -> Self {
+        Self(SHARDS as u16 + u16::from(number))
+    }
+
+    /// Whether it is one of those.
+    pub fn is_own(self) -> bool {
+        usize::from(self.0) >= SHARDS
+    }
+
+    /// Those that nodes share.
+    pub fn shared() -> impl Iterator<Item = Self> {
+        (0..SHARDS as u16).map(Self)
+    }
+
+    /// The shard of this lease.
+    pub fn of_lease(lease: &LeaseName) -> Option<Self> {
+        let number = lease.as_str().strip_prefix("shard/")?.parse().ok()?;
+        (usize::from(number) < SHARDS + OWN_SHARDS).then_some(Self(number))
     }
 
     /// The lease whose holder claims this shard's jobs.
@@ -71,15 +106,22 @@ pub struct FunctionKey {
 pub struct NewJob {
     pub id: JobId,
     pub function: FunctionKey,
+    /// None: by its id, among those that nodes share.
+    pub shard: Option<Shard>,
+    /// Claims are shared fairly between groups: an app's version, a component.
+    pub group: String,
     /// What to run it with; opaque here. Above some 100 KB better a blob named in `blobs`.
     pub payload: Bytes,
     /// A few bytes that listings carry; opaque here.
     pub details: Bytes,
     /// A second job of the same function with the same key is a duplicate, until the first expires.
     pub idempotency_key: Option<String>,
+    /// What a repeated request with the same key must have in common with the first.
+    pub request: Option<Digest>,
     /// Not claimed before this time (milliseconds since 1970). None: at once.
     pub due_at_ms: Option<u64>,
-    /// From 1. After so many attempts a retry fails the job instead.
+    /// From 1. After so many attempts a retry fails the job instead; as many may take their owner
+    /// down.
     pub max_attempts: u32,
     /// Blobs it needs; collection spares them while the job is kept. A result may add others.
     pub blobs: Vec<Digest>,
@@ -91,6 +133,8 @@ pub enum Enqueued {
     New(JobId),
     /// The id, or the function's idempotency key, is taken by this job.
     Duplicate(JobId),
+    /// The idempotency key is taken by this job, which was another request.
+    OtherRequest(JobId),
 }
 
 /// One try at a job: the owner's epoch and the number of the try, from 1.
@@ -105,15 +149,57 @@ pub struct Attempt {
 pub struct Claimed {
     pub job: Job,
     pub payload: Bytes,
+    pub group: String,
     pub attempt: Attempt,
+    /// Attempts whose owner went down under them.
+    pub lost: u32,
 }
 
 impl Claimed {
-    /// All permitted attempts were started before, the last one without an end: it took its owner down.
-    /// To be finished as failed, not run.
+    /// It took as many owners down as it may. To be finished as failed, not run.
     pub fn exhausted(&self) -> bool {
-        self.attempt.number > self.job.max_attempts
+        self.lost >= self.job.max_attempts
     }
+}
+
+/// An attempt that ends without an outcome, and not because of the function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Back {
+    /// It ran and was interrupted, so it counts as an attempt; if not, it does not.
+    pub ran: bool,
+    /// How long to put the job off, at most [`LONGEST_DELAY`].
+    pub delay: Duration,
+    /// What to show of a job that waits; none clears what was there.
+    pub reason: Option<String>,
+}
+
+/// What to claim next, and for whom.
+#[derive(Debug, Clone, Default)]
+pub struct Turn {
+    /// Shards to claim from, each with the epoch its lease is held in.
+    pub held: Vec<(Shard, Epoch)>,
+    /// Jobs at most.
+    pub room: usize,
+    /// Beyond that, one job of each group that has none in hand, so many at most.
+    pub beyond: usize,
+    /// Jobs in hand, by group: groups with fewer come first.
+    pub in_hand: HashMap<String, usize>,
+    /// Groups that are not to be claimed from now.
+    pub skip: HashSet<String>,
+    /// Groups of which there is to be one in hand at most.
+    pub one_of: HashSet<String>,
+    /// Groups after this one in their order come first, when there are too many to look at all.
+    pub after: String,
+}
+
+/// What a turn gave.
+#[derive(Debug, Default)]
+pub struct Turned {
+    pub claimed: Vec<Claimed>,
+    /// For the next turn.
+    pub after: String,
+    /// There may be more to claim.
+    pub more: bool,
 }
 
 /// How a job ended; the bytes are opaque here. Above some 100 KB better blobs named with [`JobStore::keep_blobs`].
@@ -196,6 +282,10 @@ pub struct Job {
     /// Attempts that were started and recorded.
     pub attempts: u32,
     pub max_attempts: u32,
+    /// Attempts that could not run, apart from those above.
+    pub broken: u32,
+    /// Why it waits, when its last attempt could not run.
+    pub waiting: Option<String>,
     pub created_at_ms: u64,
     pub due_at_ms: u64,
     pub started_at_ms: Option<u64>,
@@ -241,6 +331,11 @@ pub trait JobStore: Send + Sync + 'static {
     /// [`crate::Conflict::Epoch`] when the shard's lease is not held in that epoch.
     async fn claim(&self, shard: Shard, epoch: Epoch, max: u32) -> Result<Vec<Claimed>>;
 
+    /// As [`JobStore::claim`], over many shards, fairly by group: while there is room, a job of the
+    /// group with the fewest in hand is next. Shards whose lease is not held in the epoch given are
+    /// left out.
+    async fn claim_in_turn(&self, turn: Turn) -> Result<Turned>;
+
     /// As [`JobStore::claim`], of these jobs only, in their order; what cannot be claimed now is left out.
     async fn claim_these(
         &self,
@@ -265,6 +360,10 @@ pub trait JobStore: Send + Sync + 'static {
         failure: Bytes,
     ) -> Result<Retried>;
 
+    /// Ends an attempt that could not run, or was interrupted: the job is queued again, for this or
+    /// another owner.
+    async fn give_back(&self, id: JobId, attempt: Attempt, back: Back) -> Result<Accepted>;
+
     /// Adds blobs to those the job needs, as a result that is too large for a record; to be called before the result
     /// that names them is recorded. Collection spares them while the job is kept.
     async fn keep_blobs(&self, id: JobId, attempt: Attempt, blobs: Vec<Digest>)
@@ -280,6 +379,9 @@ pub trait JobStore: Send + Sync + 'static {
     async fn cancel(&self, id: &JobId, reason: Bytes) -> Result<Cancelled>;
 
     async fn job(&self, id: &JobId) -> Result<Option<Job>>;
+
+    /// Those of `ids` that have ended, or are not known.
+    async fn ended(&self, ids: Vec<JobId>) -> Result<Vec<JobId>>;
 
     /// How the job ended; waits up to `wait` for it to end. None: it has not.
     ///
@@ -298,7 +400,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// Blobs that kept jobs name.
     async fn live_blobs(&self) -> Result<Vec<Digest>>;
 
-    /// Forgets jobs that ended longer ago than results are kept; returns how many.
+    /// Forgets jobs that ended longer ago than results are kept, by the time that has passed since,
+    /// not by the clock; returns how many.
     async fn expire(&self) -> Result<u64>;
 }
 
@@ -309,6 +412,10 @@ pub(crate) struct Attempts {
     pub(crate) recorded: u32,
     /// The epoch of the last recorded one while it runs; none when it was given up.
     pub(crate) open: Option<Epoch>,
+    /// Earlier ones whose owner went down under them.
+    pub(crate) lost: u32,
+    /// Those that could not run.
+    pub(crate) broken: u32,
 }
 
 impl Attempts {
@@ -321,10 +428,18 @@ impl Attempts {
         Attempt { epoch, number }
     }
 
+    /// Attempts whose owner went down under them, as the owner in `epoch` sees it.
+    pub(crate) fn lost(self, epoch: Epoch) -> u32 {
+        let last = self.open.is_some_and(|open| open != epoch);
+        self.lost.saturating_add(u32::from(last))
+    }
+
     pub(crate) fn start(self, attempt: Attempt) -> Self {
         Self {
             recorded: attempt.number,
             open: Some(attempt.epoch),
+            lost: self.lost(attempt.epoch),
+            ..self
         }
     }
 
@@ -332,6 +447,76 @@ impl Attempts {
         Self {
             recorded: attempt.number,
             open: None,
+            lost: self.lost(attempt.epoch),
+            ..self
         }
     }
+
+    pub(crate) fn give_back(self, attempt: Attempt, ran: bool) -> Self {
+        let given_up = self.give_up(attempt);
+        match ran {
+            true => given_up,
+            false => Self {
+                recorded: attempt.number.saturating_sub(1),
+                broken: self.broken.saturating_add(1),
+                ..given_up
+            },
+        }
+    }
+}
+
+/// When a job that is put off is due; 0 is at once, whatever the clock says later.
+pub(crate) fn due_after(delay: Duration, now_ms: u64) -> u64 {
+    match delay.min(LONGEST_DELAY) {
+        Duration::ZERO => 0,
+        delay => now_ms + crate::clock::millis(delay),
+    }
+}
+
+/// Due times after this are a step of the clock, where the job was put off by this store.
+pub(crate) fn too_far(now_ms: u64) -> u64 {
+    now_ms + crate::clock::millis(LONGEST_DELAY)
+}
+
+/// What there is to claim of a group, oldest first, jobs that were put off before others.
+pub(crate) struct Waiting<S> {
+    in_hand: usize,
+    jobs: std::vec::IntoIter<S>,
+}
+
+impl<S> Waiting<S> {
+    pub(crate) fn new(turn: &Turn, group: &str, mut jobs: Vec<S>) -> Self {
+        let in_hand = turn.in_hand.get(group).copied().unwrap_or_default();
+        if turn.one_of.contains(group) {
+            jobs.truncate(1_usize.saturating_sub(in_hand));
+        }
+        Self {
+            in_hand,
+            jobs: jobs.into_iter(),
+        }
+    }
+}
+
+/// Shares `room` between groups: the next job is of the one with the fewest in hand. Then `beyond`,
+/// one for each that has none. Answers whether something was left.
+pub(crate) fn share<S>(mut groups: Vec<Waiting<S>>, room: usize, beyond: usize) -> (Vec<S>, bool) {
+    let mut chosen = Vec::new();
+    let by_hand = |groups: &[Waiting<S>]| {
+        let fewest = groups.iter().enumerate();
+        let fewest = fewest.filter(|(_, group)| group.jobs.len() > 0);
+        fewest
+            .min_by_key(|(_, group)| group.in_hand)
+            .map(|(place, _)| place)
+    };
+    while let Some(place) = by_hand(&groups) {
+        let group = &mut groups[place];
+        let allowed =
+            chosen.len() < room || group.in_hand == 0 && chosen.len() < room.saturating_add(beyond);
+        if !allowed {
+            return (chosen, true);
+        }
+        group.in_hand += 1;
+        chosen.extend(group.jobs.next());
+    }
+    (chosen, false)
 }

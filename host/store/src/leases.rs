@@ -69,8 +69,10 @@ pub struct Lease {
 /// Ownership with epochs.
 #[async_trait]
 pub trait Leases: Send + Sync + 'static {
-    /// Takes the lease when it is free, has lapsed, or was this node's own (a restart): a new epoch.
-    /// None: another node holds it.
+    /// Takes the lease when it is free, has lapsed, or was this node's own (a restart): a new
+    /// epoch. One that runs longer than it can was taken before a step of the clock, and has lapsed
+    /// for all that is known: a caller that wants to be sure watches [`Leases::leases`] for one
+    /// that is not renewed. None: another node holds it.
     async fn acquire(
         &self,
         name: &LeaseName,
@@ -78,12 +80,23 @@ pub trait Leases: Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<Option<Epoch>>;
 
+    /// As [`Leases::acquire`] of each of `names`, in one transaction; what is not free is left out.
+    async fn acquire_many(
+        &self,
+        names: Vec<LeaseName>,
+        node: &NodeId,
+        ttl: Duration,
+    ) -> Result<Vec<(LeaseName, Epoch)>>;
+
     /// Extends all leases of the node by their own time to live. Returns what it holds; a lease that
     /// another node took is missing from the answer, one that lapsed unnoticed is held again.
     async fn renew_all(&self, node: &NodeId) -> Result<Vec<(LeaseName, Epoch)>>;
 
     /// Gives the lease up, if the node still holds it in this epoch.
     async fn release(&self, name: &LeaseName, node: &NodeId, epoch: Epoch) -> Result<bool>;
+
+    /// All that somebody holds, lapsed or not.
+    async fn leases(&self) -> Result<Vec<(LeaseName, Lease)>>;
 
     /// Who holds it, lapsed or not; none when it was never taken or was given up.
     async fn holder(&self, name: &LeaseName) -> Result<Option<Lease>>;

@@ -37,8 +37,9 @@ pub use catalog::{
 pub use clock::Clock;
 pub use error::{Conflict, Error, Result};
 pub use jobs::{
-    Accepted, Attempt, Cancelled, Claimed, DEFAULT_RETENTION, Depth, Enqueued, FunctionKey, Job,
-    JobFilter, JobId, JobState, JobStore, NewJob, Outcome, Retried, SHARDS, Shard,
+    Accepted, Attempt, Back, Cancelled, Claimed, DEFAULT_RETENTION, Depth, Enqueued, FunctionKey,
+    Job, JobFilter, JobId, JobState, JobStore, LONGEST_DELAY, NewJob, OWN_SHARDS, Outcome, Retried,
+    SHARDS, Shard, Turn, Turned,
 };
 pub use leases::{Epoch, Lease, LeaseName, Leases, NodeId};
 pub use memory::MemoryStore;

@@ -1204,6 +1204,15 @@ pub struct CallInfo {
     /// 0: a client's
     #[prost(uint32, tag = "15")]
     pub depth: u32,
+    /// of a queued call: what kept its last start from running; empty: nothing did
+    #[prost(string, tag = "16")]
+    pub waiting_reason: ::prost::alloc::string::String,
+    /// of a queued call with a reason
+    #[prost(uint64, tag = "17")]
+    pub next_try_at_ms: u64,
+    /// starts that the platform broke before the function ran; not attempts
+    #[prost(uint32, tag = "18")]
+    pub broken_starts: u32,
 }
 /// Nested message and enum types in `CallInfo`.
 pub mod call_info {

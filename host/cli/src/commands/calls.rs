@@ -125,6 +125,9 @@ fn info_json(call: &CallInfo) -> Json {
         "started_at_ms": call.started_at.map(units::unix_ms),
         "finished_at_ms": call.finished_at.map(units::unix_ms),
         "attempt": call.attempt,
+        "broken_starts": call.broken_starts,
+        "waiting_reason": call.waiting_reason,
+        "next_try_at_ms": call.next_try_at.map(units::unix_ms),
     })
 }
 
@@ -245,6 +248,16 @@ fn drawn(explanation: &Explanation, style: Style) -> String {
             info.state,
             units::duration(waited)
         );
+        if !info.waiting_reason.is_empty() {
+            text += &format!("  it could not be started: {}", info.waiting_reason);
+            let next = info
+                .next_try_at
+                .and_then(|at| at.duration_since(SystemTime::now()).ok());
+            if let Some(next) = next {
+                text += &format!("; tried again in {}", units::duration(next));
+            }
+            text += "\n\n";
+        }
         return text + &facts_text(limit_facts(explanation), style);
     }
     let Some(usage) = usage else {

@@ -44,7 +44,7 @@ pub async fn gather<R: Output>(calls: impl IntoIterator<Item = Call>) -> Result<
             } else {
                 TURN
             };
-            asked.push(async move { (index, call.ask::<R>(turn).await, call) });
+            asked.push(async move { (index, call.ask_patiently::<R>(turn).await, call) });
         }
         match asked.next().await {
             Some((index, answer, call)) => match answer? {

@@ -60,11 +60,11 @@ impl Call {
         }
     }
 
-    pub(crate) fn spawned(client: &Client, response: v1::SpawnResponse) -> Self {
+    pub(crate) fn spawned(client: &Client, id: String, duplicate: bool) -> Self {
         Self {
             client: client.clone(),
-            id: response.call,
-            duplicate: response.duplicate,
+            id,
+            duplicate,
         }
     }
 
@@ -79,9 +79,11 @@ impl Call {
     }
 
     /// The result, waiting for it up to `timeout`: for ever when `None`, not at all when zero.
+    /// While it waits, the node may restart: it is asked again once it is back.
     ///
     /// # Errors
     /// - [`Error::Timeout`]: it is not done yet. It goes on.
+    /// - [`Error::Unreachable`]: the node was not there when the time was over.
     /// - [`Error::Failed`]: it failed, or was cancelled.
     /// - [`Error::NotFound`]: there is no such call, or its result was kept long enough.
     /// - [`Error::InvalidArgument`]: the result is of another type than `R`.
@@ -95,12 +97,18 @@ impl Call {
     /// # }
     /// ```
     pub async fn get<R: Output>(&self, timeout: impl Into<Option<Duration>>) -> Result<R> {
-        let timeout = timeout.into();
+        let timeout: Option<Duration> = timeout.into();
         let began = Instant::now();
+        // A wait too long to be a point in time is one for ever.
+        let until = timeout.and_then(|timeout| began.checked_add(timeout));
         loop {
             let left = timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
             let wait = left.map_or(LONGEST_WAIT, |left| left.min(LONGEST_WAIT));
-            if let Some(result) = self.ask(wait).await? {
+            let answer = match timeout {
+                Some(Duration::ZERO) => self.ask(wait).await?,
+                _ => self.answer(self.get_patiently(wait, until).await?)?,
+            };
+            if let Some(result) = answer {
                 return result;
             }
             if left == Some(wait) {
@@ -131,7 +139,15 @@ impl Call {
 
     /// One request. The outer result is of the request, the inner one of the call.
     async fn ask<R: Output>(&self, wait: Duration) -> Result<Option<Result<R>>> {
-        let response = self.get_raw(wait).await?;
+        self.answer(self.get_raw(wait).await?)
+    }
+
+    /// As [`Call::ask`], through restarts of the node.
+    async fn ask_patiently<R: Output>(&self, wait: Duration) -> Result<Option<Result<R>>> {
+        self.answer(self.get_patiently(wait, None).await?)
+    }
+
+    fn answer<R: Output>(&self, response: v1::GetCallResponse) -> Result<Option<Result<R>>> {
         let Some(outcome) = response.outcome else {
             return Ok(None);
         };
@@ -144,13 +160,34 @@ impl Call {
         }))
     }
 
-    async fn get_raw(&self, wait: Duration) -> Result<v1::GetCallResponse> {
+    fn request(&self, wait: Duration) -> v1::GetCallRequest {
         // A wait shorter than the wire can say must not become a poll.
         let millis = wait.as_nanos().div_ceil(1_000_000);
-        let request = v1::GetCallRequest {
+        v1::GetCallRequest {
             call: self.id.clone(),
             timeout_ms: u64::try_from(millis).unwrap_or(u64::MAX),
-        };
+        }
+    }
+
+    /// As [`Call::get_raw`], through restarts of the node.
+    async fn get_patiently(
+        &self,
+        wait: Duration,
+        until: Option<Instant>,
+    ) -> Result<v1::GetCallResponse> {
+        self.client
+            .patiently(until, || {
+                // Some of it may have gone by while the node was not there.
+                let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+                let request = self.request(left.map_or(wait, |left| left.min(wait)));
+                let mut calls = self.client.calls_api();
+                async move { calls.get(request).await }
+            })
+            .await
+    }
+
+    async fn get_raw(&self, wait: Duration) -> Result<v1::GetCallResponse> {
+        let request = self.request(wait);
         self.client
             .read(|| {
                 let mut calls = self.client.calls_api();

@@ -118,6 +118,12 @@ pub struct CallInfo {
     pub parent: String,
     /// How many calls led to it; 0 for a client's.
     pub depth: u32,
+    /// What kept the last start of a queued call from running; empty when nothing did.
+    pub waiting_reason: String,
+    /// When a call with such a reason is started again.
+    pub next_try_at: Option<SystemTime>,
+    /// Starts that broke before the function ran; they are no attempts.
+    pub broken_starts: u32,
 }
 
 impl TryFrom<v1::CallInfo> for CallInfo {
@@ -135,6 +141,9 @@ impl TryFrom<v1::CallInfo> for CallInfo {
             attempt: info.attempt,
             parent: info.parent,
             depth: info.depth,
+            next_try_at: when(info.next_try_at_ms),
+            waiting_reason: info.waiting_reason,
+            broken_starts: info.broken_starts,
             call: info.call,
             environment: info.environment,
             app: info.app,

@@ -102,6 +102,14 @@ impl Calls for Fake {
         let key = &request.idempotency_key;
         let duplicate = !key.is_empty() && spawns.iter().any(|s| s.idempotency_key == *key);
         spawns.push(request);
+        drop(spawns);
+        let lose = &self.script.lose_spawns;
+        if lose
+            .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1))
+            .is_ok()
+        {
+            return Err(Status::unavailable("the connection broke"));
+        }
         Ok(Response::new(v1::SpawnResponse {
             call: "c-4".into(),
             duplicate,

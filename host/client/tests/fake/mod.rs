@@ -49,6 +49,8 @@ pub struct Script {
     pub map_window: AtomicU64,
     /// Questions for a call's result that are answered "not yet", by call.
     pub not_yet: Mutex<HashMap<String, u64>>,
+    /// Spawns that are recorded, and whose answers are lost.
+    pub lose_spawns: AtomicU64,
     pub asked: Asked,
 }
 

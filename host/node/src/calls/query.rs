@@ -242,7 +242,16 @@ impl Core {
                 info.state = State::Queued.into();
             }
             info.started_at_ms = info.started_at_ms.max(progress.started_at_ms);
-            info.attempt = info.attempt.max(call.attempt);
+            if progress.state != State::Queued {
+                info.attempt = info.attempt.max(call.attempt);
+            }
+        }
+        if let Some(trouble) = self.trouble(job) {
+            info.waiting_reason = trouble.reason;
+            info.next_try_at_ms = trouble.next_try_ms;
+            if !trouble.ended {
+                info.state = State::Queued.into();
+            }
         }
         info
     }
@@ -264,6 +273,9 @@ fn call_info(call: &Call) -> v1::CallInfo {
         started_at_ms: progress.started_at_ms,
         finished_at_ms: progress.finished_at_ms,
         attempt: call.attempt,
+        broken_starts: 0,
+        waiting_reason: String::new(),
+        next_try_at_ms: 0,
         result_signature,
         result_type_json,
         parent: parent(call.lineage.parent),
@@ -282,6 +294,7 @@ fn explained(
     limits: Option<v1::Limits>,
 ) -> v1::ExplainResponse {
     let start_reason = match &usage {
+        _ if !info.waiting_reason.is_empty() => "it could not be started yet",
         _ if info.started_at_ms == 0 => convert::start_reason(v1::usage::Start::Unspecified),
         Some(usage) => convert::start_reason(usage.start()),
         None => "not known",

@@ -72,6 +72,16 @@ impl Recent {
             .or_else(|| self.outlived.lock().get(&id).cloned())
     }
 
+    /// Forgets a call, as if it had not begun.
+    pub(crate) fn forget(&self, id: CallId) {
+        let mut slot = self.slot(id).lock();
+        if slot.as_ref().is_some_and(|call| call.id == id) {
+            *slot = None;
+        }
+        drop(slot);
+        self.forget_outlived(id);
+    }
+
     /// Everything remembered, newest first.
     pub(crate) fn all(&self) -> Vec<Arc<Call>> {
         let mut calls: Vec<_> = self

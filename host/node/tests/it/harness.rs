@@ -10,6 +10,7 @@ use lydian_api::v1::calls_client::CallsClient;
 use lydian_api::v1::nodes_client::NodesClient;
 use lydian_api::v1::{self, Target, failure};
 use lydian_node::{Node, Options};
+use lydian_store::Store;
 use lydian_value::Digest;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -45,6 +46,18 @@ impl TestNode {
         options.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         options.max_sandboxes = options.max_sandboxes.or(Some(SANDBOXES));
         let node = Node::start(options).await.expect("the node starts");
+        Self::around(node).await
+    }
+
+    /// A node over a store that is open.
+    pub(crate) async fn over(mut options: Options, store: Store) -> Self {
+        options.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        options.max_sandboxes = options.max_sandboxes.or(Some(SANDBOXES));
+        let node = Node::start_over(options, store).await;
+        Self::around(node.expect("the node starts")).await
+    }
+
+    async fn around(node: Node) -> Self {
         let address = node.local_addr().expect("the node listens");
         let served = tokio::spawn({
             let node = node.clone();

@@ -302,6 +302,39 @@ async fn spawned_calls_survive_kill_nine() {
     assert_eq!(again.call, squares[7]);
 }
 
+/// kill -9 of one of two nodes on a directory: the other takes over what it had, and loses nothing.
+#[tokio::test]
+async fn calls_of_a_killed_node_are_taken_over_by_the_one_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = ChildNode::start(directory.path());
+    let second = ChildNode::start(directory.path());
+    let channel = harness::connect(first.address).await;
+    deploy(channel.clone(), "sleep", SLEEP).await;
+    let mut calls = harness::calls(channel);
+    let mut spawned = Vec::new();
+    for _ in 0..24 {
+        let spawn = v1::SpawnRequest {
+            target: Some(Target::app("", "sleep", "")),
+            args: Bytes::copy_from_slice(&2_000_000_000u64.to_le_bytes()),
+            ..Default::default()
+        };
+        spawned.push(calls.spawn(spawn).await.unwrap().into_inner().call);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    first.kill();
+    let mut calls = harness::calls(harness::connect(second.address).await);
+    for call in spawned {
+        let get = v1::GetCallRequest {
+            call,
+            timeout_ms: 120_000,
+        };
+        let told = calls.get(get).await.unwrap().into_inner();
+        let info = told.info.unwrap();
+        assert_eq!(info.state(), State::Succeeded, "{info:?}");
+        assert!(info.attempt <= 2, "{info:?}");
+    }
+}
+
 async fn deploy(channel: tonic::transport::Channel, app: &str, text: &str) {
     let bytes = crate::guests::wasm(text);
     let digest = lydian_value::Digest::of(&bytes);

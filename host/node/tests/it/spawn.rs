@@ -98,10 +98,18 @@ async fn the_same_key_answers_the_first_call() {
         .into_inner();
     let again = node
         .calls()
-        .spawn(keyed(4, "k"))
+        .spawn(keyed(3, "k"))
         .await
         .unwrap()
         .into_inner();
+    // The answer to this would be that of another question.
+    let reused = node.calls().spawn(keyed(4, "k")).await.unwrap_err();
+    let (_, code, text) = refusal(&reused);
+    assert_eq!(code, "invalid-request");
+    assert!(
+        text.contains(&first.call) && text.contains("other arguments"),
+        "{text}"
+    );
     let other = node
         .calls()
         .spawn(keyed(4, "l"))

@@ -18,7 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -57,6 +57,7 @@ impl FsBlobs {
             options,
             counter: AtomicU64::new(0),
             fans,
+            opened: (SystemTime::now(), Instant::now()),
         };
         for path in [
             dir.root.clone(),
@@ -73,6 +74,11 @@ impl FsBlobs {
     /// Where the blob is, or would be. Reading it there skips verification.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.0.blob(digest)
+    }
+
+    #[cfg(test)]
+    pub(super) fn dir(&self) -> &Arc<Dir> {
+        &self.0
     }
 
     /// Runs file work off the asynchronous threads.
@@ -167,9 +173,17 @@ pub(super) struct Dir {
     counter: AtomicU64,
     /// Whether this process made sure that a fan-out directory's own name is on the disk.
     fans: [AtomicBool; 256],
+    opened: (SystemTime, Instant),
 }
 
 impl Dir {
+    /// Now, by which blobs are old: no later than the time that passed since the directory was
+    /// opened says, for a clock that steps forward makes nothing old.
+    pub(super) fn now(&self) -> SystemTime {
+        let (at, since) = self.opened;
+        SystemTime::now().min(at + since.elapsed())
+    }
+
     pub(super) fn root(&self) -> &Path {
         &self.root
     }

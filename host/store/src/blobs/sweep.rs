@@ -20,7 +20,8 @@ const QUARANTINE_KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Dir {
     pub(super) fn sweep(&self, live: &LiveSet, grace: Duration) -> Result<Swept> {
-        let before = SystemTime::now()
+        let before = self
+            .now()
             .checked_sub(grace)
             .unwrap_or(SystemTime::UNIX_EPOCH);
         let mut swept = Swept::default();
@@ -54,7 +55,7 @@ impl Dir {
     }
 
     fn clear_quarantine(&self, grace: Duration) -> Result<()> {
-        let before = SystemTime::now().checked_sub(grace.max(QUARANTINE_KEEP));
+        let before = self.now().checked_sub(grace.max(QUARANTINE_KEEP));
         for path in files(&self.quarantine())? {
             if is_old(&path, before.unwrap_or(SystemTime::UNIX_EPOCH))? {
                 remove(&path)?;

@@ -247,7 +247,10 @@ impl Incoming {
         // An upload may have been resumed after a long time; its grace starts now.
         let now = FileTimes::new().set_modified(SystemTime::now());
         if let Err(error) = self.file.set_times(now).and_then(|()| self.file.sync_all()) {
-            return Err(self.failed("flush", error));
+            // What the kernel could not write it may have dropped, and a second flush would call it
+            // written: none of this file is trusted any more.
+            self.resumable = false;
+            return Err(Error::write(&self.path, self.size, "flush", error));
         }
         let target = self.dir.blob(&self.digest);
         let parent = self.dir.fan(&self.digest)?;
@@ -256,7 +259,10 @@ impl Incoming {
             return Err(Error::write(&target, self.size, "publish", error));
         }
         self.published = true;
-        sync_dir(&parent)
+        sync_dir(&parent).inspect_err(|_| {
+            // Likewise of its name: the next upload starts over instead of finding it.
+            let _ = fs::remove_file(&target);
+        })
     }
 }
 
@@ -266,5 +272,38 @@ impl Drop for Incoming {
         if !self.published && (!self.resumable || self.offset == 0) {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FsBlobs, FsBlobsOptions};
+    use super::*;
+    use std::os::fd::OwnedFd;
+
+    /// The kernel may have dropped what it could not write, and a second flush would call it
+    /// written.
+    #[test]
+    fn after_a_failed_flush_an_upload_starts_over() {
+        let root = tempfile::TempDir::new().unwrap();
+        let blobs = FsBlobs::open(root.path(), FsBlobsOptions::default()).unwrap();
+        let (bytes, digest) = (b"some bytes", Digest::of(b"some bytes"));
+        let resume = || Incoming::resume(blobs.dir(), digest, 10).unwrap().unwrap();
+        let mut incoming = resume();
+        incoming.write(&bytes[..4]).unwrap();
+        drop(incoming);
+        let mut incoming = resume();
+        assert_eq!(incoming.offset, 4);
+        incoming.write(&bytes[4..]).unwrap();
+        // A pipe cannot be flushed.
+        let (_reader, writer) = io::pipe().unwrap();
+        let file = std::mem::replace(&mut incoming.file, File::from(OwnedFd::from(writer)));
+        incoming.publish().unwrap_err();
+        drop((incoming, file));
+        let mut incoming = resume();
+        assert_eq!(incoming.offset, 0);
+        incoming.write(bytes).unwrap();
+        incoming.publish().unwrap();
+        assert!(blobs.path(&digest).exists());
     }
 }

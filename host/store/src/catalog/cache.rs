@@ -68,7 +68,7 @@ impl Cache {
     }
 
     /// Takes a record as the database has it.
-    fn take(&self, key: Key, rev: Rev, value: Bytes) {
+    pub(super) fn take(&self, key: Key, rev: Rev, value: Bytes) {
         let Some((environment, name)) = record::names(&key) else {
             return;
         };

@@ -139,6 +139,19 @@ impl Catalog {
         self.0.cache.app(environment, name)
     }
 
+    /// As [`Catalog::app`], asking the database when the copy in memory lacks it: another process
+    /// may have deployed it a moment ago.
+    pub async fn find(&self, environment: &str, name: &str) -> Result<Option<Arc<App>>> {
+        if let Some(app) = self.app(environment, name)? {
+            return Ok(Some(app));
+        }
+        let key = record::app_key(environment, name);
+        if let Some(entry) = self.0.meta.get(&key).await? {
+            self.0.cache.take(key, entry.rev, entry.value);
+        }
+        self.app(environment, name)
+    }
+
     /// One version, the current one or an earlier.
     ///
     /// # Errors

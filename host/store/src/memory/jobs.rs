@@ -1,5 +1,7 @@
 //! `JobStore` in memory.
 
+use std::collections::HashMap;
+use std::ops::Bound;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,10 +10,11 @@ use lydian_value::Digest;
 
 use super::{MemoryStore, Seq, State, StoredJob};
 use crate::clock::storable;
-use crate::jobs::Attempts;
+use crate::jobs::{Attempts, GROUPS_AT_ONCE, OF_GROUP_AT_ONCE, Waiting, due_after, share, too_far};
 use crate::{
-    Accepted, Attempt, Cancelled, Claimed, Conflict, Depth, Enqueued, Epoch, Error, FunctionKey,
-    Job, JobFilter, JobId, JobState, JobStore, NewJob, Outcome, Result, Retried, Shard,
+    Accepted, Attempt, Back, Cancelled, Claimed, Conflict, Depth, Enqueued, Epoch, Error,
+    FunctionKey, Job, JobFilter, JobId, JobState, JobStore, NewJob, Outcome, Result, Retried,
+    Shard, Turn, Turned,
 };
 
 #[async_trait]
@@ -28,12 +31,39 @@ impl JobStore for MemoryStore {
     async fn claim(&self, shard: Shard, epoch: Epoch, max: u32) -> Result<Vec<Claimed>> {
         let now = self.0.clock.now_ms();
         let mut state = self.0.state.lock();
-        let due = state.due.range((shard, 0, 0)..=(shard, now, Seq::MAX));
-        let free = due
-            .map(|(_, _, seq)| *seq)
-            .filter(|seq| !state.is_claimed(shard, epoch, *seq));
+        let due = state.due_of(shard, now);
+        let free = due.filter(|seq| !state.is_claimed(shard, epoch, *seq));
         let free = free.take(max as usize).collect();
         state.claim(shard, epoch, free)
+    }
+
+    async fn claim_in_turn(&self, turn: Turn) -> Result<Turned> {
+        let now = self.0.clock.now_ms();
+        let mut state = self.0.state.lock();
+        let groups = state.groups(&turn.after);
+        let after = groups.last().cloned().unwrap_or_default();
+        let mut cut = groups.len() == GROUPS_AT_ONCE;
+        let held = turn.held.iter().copied().collect();
+        let mut waiting = Vec::new();
+        for group in groups
+            .into_iter()
+            .filter(|group| !turn.skip.contains(group))
+        {
+            let jobs = state.of_group(&group, &held, now);
+            cut |= jobs.len() == OF_GROUP_AT_ONCE;
+            waiting.push(Waiting::new(&turn, &group, jobs));
+        }
+        let (chosen, left) = share(waiting, turn.room, turn.beyond);
+        let more = !left && cut && !chosen.is_empty();
+        let mut claimed = Vec::new();
+        for (seq, shard, epoch) in chosen {
+            claimed.extend(state.claim(shard, epoch, vec![seq]).unwrap_or_default());
+        }
+        Ok(Turned {
+            claimed,
+            after,
+            more,
+        })
     }
 
     async fn claim_these(
@@ -46,9 +76,9 @@ impl JobStore for MemoryStore {
         let mut state = self.0.state.lock();
         let known = ids.iter().filter_map(|id| state.ids.get(id).copied());
         let free = |seq: &Seq| {
-            let place = state.jobs.get(seq).map(StoredJob::place);
-            let due = place.is_some_and(|(of, at)| {
-                of == shard && at <= now && state.due.contains(&(of, at, *seq))
+            let due = state.jobs.get(seq).is_some_and(|stored| {
+                let (of, at) = stored.place();
+                of == shard && stored.is_due(now) && state.due.contains(&(of, at, *seq))
             });
             due && !state.is_claimed(shard, epoch, *seq)
         };
@@ -71,6 +101,7 @@ impl JobStore for MemoryStore {
                 Some(stored) => {
                     stored.attempts = stored.attempts.start(attempt);
                     stored.job.started_at_ms.get_or_insert(now);
+                    stored.job.waiting = None;
                     Accepted::Yes
                 }
                 None => Accepted::Stale,
@@ -92,20 +123,26 @@ impl JobStore for MemoryStore {
         };
         stored.attempts = stored.attempts.give_up(attempt);
         if attempt.number >= stored.job.max_attempts {
-            state.end(&id, JobState::Failed, Outcome::Failed(failure), now);
+            let steady = self.0.steady.now_ms();
+            state.end(&id, Outcome::Failed(failure), now, steady);
             drop(state);
             self.0.hub.ended(&id);
             return Ok(Retried::Failed);
         }
-        let before = stored.place();
-        stored.job.due_at_ms = storable(due_at_ms);
-        let after = stored.place();
-        if let Some(seq) = state.ids.get(&id).copied() {
-            state.due.remove(&(before.0, before.1, seq));
-            state.due.insert((after.0, after.1, seq));
-        }
-        state.drop_claim(&id);
+        state.put_off(&id, storable(due_at_ms));
         Ok(Retried::Queued)
+    }
+
+    async fn give_back(&self, id: JobId, attempt: Attempt, back: Back) -> Result<Accepted> {
+        let now = self.0.clock.now_ms();
+        let mut state = self.0.state.lock();
+        let Some(stored) = state.current(&id, attempt) else {
+            return Ok(Accepted::Stale);
+        };
+        stored.attempts = stored.attempts.give_back(attempt, back.ran);
+        stored.job.waiting = back.reason;
+        state.put_off(&id, due_after(back.delay, now));
+        Ok(Accepted::Yes)
     }
 
     async fn keep_blobs(
@@ -125,12 +162,12 @@ impl JobStore for MemoryStore {
     }
 
     async fn finish(&self, done: Vec<(JobId, Attempt, Outcome)>) -> Result<Vec<Accepted>> {
-        let now = self.0.clock.now_ms();
+        let (now, steady) = (self.0.clock.now_ms(), self.0.steady.now_ms());
         let ids: Vec<_> = done.iter().map(|(id, ..)| id.clone()).collect();
         let mut state = self.0.state.lock();
         let accepted = done
             .into_iter()
-            .map(|(id, attempt, outcome)| state.finish(&id, attempt, outcome, now))
+            .map(|(id, attempt, outcome)| state.finish(&id, attempt, outcome, now, steady))
             .collect();
         drop(state);
         ids.iter().for_each(|id| self.0.hub.ended(id));
@@ -146,7 +183,7 @@ impl JobStore for MemoryStore {
         if job.state.ended() {
             return Ok(Cancelled::AlreadyEnded);
         }
-        state.end(id, JobState::Cancelled, Outcome::Cancelled(reason), now);
+        state.end(id, Outcome::Cancelled(reason), now, self.0.steady.now_ms());
         drop(state);
         self.0.hub.ended(id);
         Ok(Cancelled::Now {
@@ -156,6 +193,12 @@ impl JobStore for MemoryStore {
 
     async fn job(&self, id: &JobId) -> Result<Option<Job>> {
         Ok(self.0.state.lock().job(id))
+    }
+
+    async fn ended(&self, ids: Vec<JobId>) -> Result<Vec<JobId>> {
+        let state = self.0.state.lock();
+        let ended = |id: &JobId| state.job(id).is_none_or(|job| job.state.ended());
+        Ok(ids.into_iter().filter(ended).collect())
     }
 
     async fn result(&self, id: &JobId, wait: Duration) -> Result<Option<Outcome>> {
@@ -170,7 +213,7 @@ impl JobStore for MemoryStore {
                 .get(seq)
                 .and_then(|stored| stored.outcome.clone()))
         };
-        self.0.hub.wait_for_end(id, wait, look).await
+        self.0.hub.wait_for_end(id, wait, || {}, look).await
     }
 
     async fn depth(&self, function: &FunctionKey) -> Result<Depth> {
@@ -204,14 +247,13 @@ impl JobStore for MemoryStore {
     async fn due_shards(&self) -> Result<Vec<Shard>> {
         let now = self.0.clock.now_ms();
         let state = self.0.state.lock();
-        let due = |shard: &Shard| {
-            state
-                .due
-                .range((*shard, 0, 0)..=(*shard, now, Seq::MAX))
-                .next()
-                .is_some()
-        };
-        Ok(Shard::all().filter(due).collect())
+        let mut shards = Vec::new();
+        let mut place = Bound::Unbounded;
+        while let Some((shard, ..)) = state.due.range((place, Bound::Unbounded)).next() {
+            shards.extend(state.due_of(*shard, now).next().map(|_| *shard));
+            place = Bound::Excluded((*shard, u64::MAX, Seq::MAX));
+        }
+        Ok(shards)
     }
 
     async fn live_blobs(&self) -> Result<Vec<Digest>> {
@@ -224,9 +266,13 @@ impl JobStore for MemoryStore {
     }
 
     async fn expire(&self) -> Result<u64> {
-        let before = self.0.clock.now_ms().saturating_sub(self.0.retention_ms);
+        let steady = self.0.steady.now_ms();
+        let old = |stored: &StoredJob| {
+            stored
+                .ended_steady_ms
+                .is_some_and(|at| at + self.0.retention_ms <= steady)
+        };
         let mut state = self.0.state.lock();
-        let old = |stored: &StoredJob| stored.job.finished_at_ms.is_some_and(|at| at <= before);
         let gone: Vec<_> = state
             .jobs
             .iter()
@@ -246,38 +292,54 @@ impl State {
             .idempotency_key
             .clone()
             .map(|key| (new.function.clone(), key));
-        let taken = self
-            .ids
-            .get(&new.id)
-            .or_else(|| self.idempotency.get(idempotency.as_ref()?));
-        if let Some(stored) = taken.and_then(|seq| self.jobs.get(seq)) {
+        let stored = |seq: &Seq| self.jobs.get(seq);
+        if let Some(stored) = self.ids.get(&new.id).and_then(stored) {
             return Enqueued::Duplicate(stored.job.id.clone());
+        }
+        let taken = idempotency
+            .as_ref()
+            .and_then(|key| self.idempotency.get(key));
+        if let Some(stored) = taken.and_then(stored) {
+            let id = stored.job.id.clone();
+            return match (stored.request, new.request) {
+                (Some(first), Some(again)) if first != again => Enqueued::OtherRequest(id),
+                _ => Enqueued::Duplicate(id),
+            };
         }
         let seq = self.next_seq;
         self.next_seq += 1;
         let job = Job {
             id: new.id.clone(),
-            shard: Shard::of(&new.function),
+            shard: new.shard.unwrap_or_else(|| Shard::of(&new.id)),
             function: new.function,
             details: new.details,
             idempotency_key: new.idempotency_key,
             state: JobState::Queued,
             attempts: 0,
             max_attempts: new.max_attempts,
+            broken: 0,
+            waiting: None,
             created_at_ms: now,
-            due_at_ms: storable(new.due_at_ms.unwrap_or(now)),
+            due_at_ms: match new.due_at_ms {
+                Some(due) if due > now => storable(due),
+                _ => 0,
+            },
             started_at_ms: None,
             finished_at_ms: None,
         };
         self.due.insert((job.shard, job.due_at_ms, seq));
+        self.waiting.insert((new.group.clone(), job.due_at_ms, seq));
         self.ids.insert(new.id.clone(), seq);
         self.idempotency.extend(idempotency.map(|key| (key, seq)));
         let (payload, blobs) = (new.payload, new.blobs);
         let stored = StoredJob {
             job,
             payload,
+            group: new.group,
+            request: new.request,
             attempts: Attempts::default(),
             outcome: None,
+            ended_steady_ms: None,
             blobs,
         };
         self.jobs.insert(seq, stored);
@@ -312,12 +374,13 @@ impl State {
         attempt: Attempt,
         outcome: Outcome,
         now: u64,
+        steady: u64,
     ) -> Accepted {
         let Some(stored) = self.current(id, attempt) else {
             return Accepted::Stale;
         };
         stored.attempts = stored.attempts.give_up(attempt);
-        self.end(id, outcome.state(), outcome, now);
+        self.end(id, outcome, now, steady);
         Accepted::Yes
     }
 
@@ -337,7 +400,7 @@ impl State {
         self.ids.get(id).and_then(|seq| self.jobs.get_mut(seq))
     }
 
-    fn end(&mut self, id: &JobId, state: JobState, outcome: Outcome, now: u64) {
+    fn end(&mut self, id: &JobId, outcome: Outcome, now: u64, steady: u64) {
         self.drop_claim(id);
         let Some(seq) = self.ids.get(id).copied() else {
             return;
@@ -345,11 +408,88 @@ impl State {
         let Some(stored) = self.jobs.get_mut(&seq) else {
             return;
         };
-        stored.job.state = state;
+        stored.job.state = outcome.state();
         stored.job.finished_at_ms = Some(now);
+        stored.job.waiting = None;
+        stored.ended_steady_ms = Some(steady);
         stored.outcome = Some(outcome);
         let (shard, due_at_ms) = stored.place();
+        let group = stored.group.clone();
         self.due.remove(&(shard, due_at_ms, seq));
+        self.waiting.remove(&(group, due_at_ms, seq));
+    }
+
+    /// Queues a job again.
+    fn put_off(&mut self, id: &JobId, due_at_ms: u64) {
+        self.drop_claim(id);
+        let Some(seq) = self.ids.get(id).copied() else {
+            return;
+        };
+        let Some(stored) = self.jobs.get_mut(&seq) else {
+            return;
+        };
+        let (shard, before) = stored.place();
+        stored.job.due_at_ms = due_at_ms;
+        let group = stored.group.clone();
+        self.due.remove(&(shard, before, seq));
+        self.due.insert((shard, due_at_ms, seq));
+        self.waiting.remove(&(group.clone(), before, seq));
+        self.waiting.insert((group, due_at_ms, seq));
+    }
+
+    /// Due jobs of a shard, in the order of claiming.
+    fn due_of(&self, shard: Shard, now: u64) -> impl Iterator<Item = Seq> {
+        let all = self.due.range((shard, 0, 0)..=(shard, u64::MAX, Seq::MAX));
+        let due = move |seq: &Seq| {
+            let stored = self.jobs.get(seq);
+            stored.is_some_and(|stored| stored.is_due(now))
+        };
+        all.map(|(_, _, seq)| *seq).filter(due)
+    }
+
+    /// Groups with something to do, in their order from `after` on and then from the first.
+    fn groups(&self, after: &str) -> Vec<String> {
+        let mut groups: Vec<String> = Vec::new();
+        let mut place = Bound::Excluded((after.to_owned(), u64::MAX, Seq::MAX));
+        let mut from_first = false;
+        while groups.len() < GROUPS_AT_ONCE {
+            let next = self.waiting.range((place.clone(), Bound::Unbounded)).next();
+            match next {
+                Some((group, ..)) if from_first && group.as_str() > after => break,
+                Some((group, ..)) => {
+                    groups.push(group.clone());
+                    place = Bound::Excluded((group.clone(), u64::MAX, Seq::MAX));
+                }
+                None if from_first => break,
+                None => (from_first, place) = (true, Bound::Unbounded),
+            }
+        }
+        groups
+    }
+
+    /// Jobs of a group that can be claimed: some of those that were put off and are due again, then
+    /// the oldest others.
+    fn of_group(
+        &self,
+        group: &str,
+        held: &HashMap<Shard, Epoch>,
+        now: u64,
+    ) -> Vec<(Seq, Shard, Epoch)> {
+        let range = |from, to| {
+            let all = self
+                .waiting
+                .range((group.to_owned(), from, 0)..=(group.to_owned(), to, Seq::MAX));
+            all.filter_map(move |(_, _, seq)| {
+                let stored = self.jobs.get(seq).filter(|stored| stored.is_due(now))?;
+                let epoch = held.get(&stored.job.shard)?;
+                let free = !self.is_claimed(stored.job.shard, *epoch, *seq);
+                free.then_some((*seq, stored.job.shard, *epoch))
+            })
+        };
+        let mut free: Vec<_> = range(1, u64::MAX).take(OF_GROUP_AT_ONCE / 4).collect();
+        let room = OF_GROUP_AT_ONCE - free.len();
+        free.extend(range(0, 0).take(room));
+        free
     }
 
     fn drop_claim(&mut self, id: &JobId) {
@@ -373,6 +513,10 @@ impl State {
         let running = claimed || stored.attempts.open.is_some();
         let mut job = stored.job.clone();
         job.attempts = stored.attempts.recorded;
+        job.broken = stored.attempts.broken;
+        if job.due_at_ms == 0 {
+            job.due_at_ms = job.created_at_ms;
+        }
         if job.state == JobState::Queued && running {
             job.state = JobState::Running;
         }
@@ -385,7 +529,9 @@ impl State {
         Some(Claimed {
             job: self.shown(seq, stored),
             payload: stored.payload.clone(),
+            group: stored.group.clone(),
             attempt,
+            lost: stored.attempts.lost(epoch),
         })
     }
 
@@ -401,6 +547,12 @@ impl State {
 }
 
 impl StoredJob {
+    /// One that was put off by longer than it can be was so before a step of the clock.
+    fn is_due(&self, now: u64) -> bool {
+        let due = self.job.due_at_ms;
+        due <= now || self.attempts.broken > 0 && due > too_far(now)
+    }
+
     fn place(&self) -> (Shard, u64) {
         (self.job.shard, self.job.due_at_ms)
     }

@@ -32,7 +32,7 @@ impl MetaStore for MemoryStore {
                 Write::Delete(key) => changed |= state.put(key, None, next, now),
                 Write::Enqueue(job) => enqueued.push(state.enqueue(job, now)),
                 Write::Finish(id, attempt, outcome) => {
-                    state.finish(&id, attempt, outcome, now);
+                    state.finish(&id, attempt, outcome, now, self.0.steady.now_ms());
                     ended.push(id);
                 }
             }

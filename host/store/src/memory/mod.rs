@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::clock::millis;
+use crate::clock::{Steady, millis};
 use crate::jobs::Attempts;
 use crate::notify::Hub;
 use crate::{
@@ -26,6 +26,7 @@ pub struct MemoryStore(Arc<Shared>);
 
 struct Shared {
     clock: Clock,
+    steady: Steady,
     retention_ms: u64,
     state: Mutex<State>,
     hub: Hub,
@@ -46,6 +47,8 @@ struct State {
     idempotency: HashMap<(FunctionKey, String), Seq>,
     /// Jobs that have not ended, in the order of claiming.
     due: BTreeSet<(Shard, u64, Seq)>,
+    /// The same by group.
+    waiting: BTreeSet<(String, u64, Seq)>,
     claims: HashMap<Shard, (Epoch, HashSet<Seq>)>,
 }
 
@@ -71,9 +74,13 @@ struct StoredJob {
     /// `state` is queued or the end; whether it runs is derived.
     job: Job,
     payload: Bytes,
+    group: String,
+    request: Option<lydian_value::Digest>,
     attempts: Attempts,
     outcome: Option<Outcome>,
     blobs: Vec<lydian_value::Digest>,
+    /// When it ended, by the time that passed.
+    ended_steady_ms: Option<u64>,
 }
 
 impl MemoryStore {
@@ -84,8 +91,10 @@ impl MemoryStore {
     /// With another clock, and results kept for `retention`.
     pub fn with(clock: Clock, retention: Duration) -> Self {
         let (state, hub) = (Mutex::default(), Hub::new());
+        let steady = Steady::from(clock.clone(), clock.now_ms());
         Self(Arc::new(Shared {
             clock,
+            steady,
             retention_ms: millis(retention),
             state,
             hub,

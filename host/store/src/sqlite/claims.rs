@@ -1,14 +1,15 @@
 //! Which jobs this process has claimed: in memory only, one set per shard and epoch.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::{Epoch, SHARDS, Shard};
+use crate::{Epoch, Shard};
 
-/// Claims of all shards, each behind a lock that is held while its database is read: a job that ended or was
-/// retried meanwhile cannot be claimed on the strength of an older snapshot.
-pub(super) struct Claims(Vec<Mutex<OfShard>>);
+/// Claims of all shards, behind a lock that is held while the database is read: a job that ended or
+/// was retried meanwhile cannot be claimed on the strength of an older snapshot.
+#[derive(Default)]
+pub(super) struct Claims(Mutex<HashMap<Shard, OfShard>>);
 
 #[derive(Default)]
 pub(super) struct OfShard {
@@ -16,32 +17,34 @@ pub(super) struct OfShard {
     jobs: HashSet<i64>,
 }
 
-impl Claims {
-    pub(super) fn new() -> Self {
-        Self((0..SHARDS).map(|_| Mutex::default()).collect())
-    }
+/// All claims, while nobody else sees or changes them.
+pub(super) struct Locked<'a>(MutexGuard<'a, HashMap<Shard, OfShard>>);
 
-    pub(super) fn of(&self, shard: Shard) -> MutexGuard<'_, OfShard> {
-        // There is one for each value a shard can have.
-        self.0[usize::from(shard.0)].lock()
+impl Claims {
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked(self.0.lock())
     }
 
     pub(super) fn release(&self, shard: Shard, seq: i64) {
-        self.of(shard).jobs.remove(&seq);
+        if let Some(of_shard) = self.0.lock().get_mut(&shard) {
+            of_shard.jobs.remove(&seq);
+        }
     }
 
     pub(super) fn contains(&self, shard: Shard, seq: i64) -> bool {
-        self.of(shard).jobs.contains(&seq)
+        let all = self.0.lock();
+        all.get(&shard).is_some_and(|of| of.jobs.contains(&seq))
     }
 }
 
-impl OfShard {
+impl Locked<'_> {
     /// The claims of this epoch; those of an earlier one are void.
-    pub(super) fn in_epoch(&mut self, epoch: Epoch) -> &mut HashSet<i64> {
-        if self.epoch != epoch {
-            self.epoch = epoch;
-            self.jobs.clear();
+    pub(super) fn in_epoch(&mut self, shard: Shard, epoch: Epoch) -> &mut HashSet<i64> {
+        let of_shard = self.0.entry(shard).or_default();
+        if of_shard.epoch != epoch {
+            of_shard.epoch = epoch;
+            of_shard.jobs.clear();
         }
-        &mut self.jobs
+        &mut of_shard.jobs
     }
 }

@@ -209,7 +209,7 @@ fn changes(
 }
 
 pub(super) fn counter(connection: &Connection, name: &str) -> rusqlite::Result<Rev> {
-    let select = "SELECT value FROM counters WHERE name = ?1";
+    let select = "SELECT value FROM counts WHERE name = ?1";
     connection
         .prepare_cached(select)?
         .query_row([name], |row| row.get(0))
@@ -338,7 +338,7 @@ fn compact(connection: &Connection, before_ms: u64) -> Result<usize, Failed> {
     }
     if let Some((_, rev)) = rows.last() {
         connection.execute(
-            "UPDATE counters SET value = max(value, ?1) WHERE name = 'compacted'",
+            "UPDATE counts SET value = max(value, ?1) WHERE name = 'compacted'",
             [rev],
         )?;
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use crate::clock::millis;
+use crate::clock::{Steady, millis};
 use crate::notify::Hub;
 use crate::{Clock, DEFAULT_RETENTION, Error, Result};
 
@@ -52,6 +52,7 @@ pub struct SqliteStore(Arc<Shared>);
 
 struct Shared {
     clock: Clock,
+    steady: Steady,
     retention_ms: u64,
     /// Dropped before the writer: only the last connection can fold the log into the file, and it must
     /// be one that may write.
@@ -71,17 +72,21 @@ impl SqliteStore {
         schema::close_to_others(&path)?;
         let mut connection = schema::connect(&path)?;
         schema::prepare(&mut connection, &path)?;
-        let (claims, hub) = (Arc::new(Claims::new()), Arc::new(Hub::new()));
+        let retention_ms = millis(options.retention);
+        let steady = writer::steady(&connection, &options.clock, retention_ms)
+            .map_err(|error| sql_error(error, &path, 0))?;
+        let (claims, hub) = (Arc::new(Claims::default()), Arc::new(Hub::new()));
         let writer = Writer::spawn(
             connection,
             path.clone(),
-            options.clock.clone(),
+            (options.clock.clone(), steady.clone()),
             claims.clone(),
             hub.clone(),
         )?;
         Ok(Self(Arc::new(Shared {
             clock: options.clock,
-            retention_ms: millis(options.retention),
+            steady,
+            retention_ms,
             writer,
             readers: Arc::new(Readers::new(path)),
             claims,

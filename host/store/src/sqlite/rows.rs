@@ -9,7 +9,10 @@ use crate::{FunctionKey, Job, JobId, JobState, Outcome, Shard};
 /// What [`job`] reads, in its order.
 pub(super) const JOB: &str =
     "seq, id, environment, app, function, shard, details, idempotency_key, state,
-    attempts, open_epoch, max_attempts, created_ms, due_ms, started_ms, finished_ms";
+    attempts, open_epoch, max_attempts, created_ms, due_ms, started_ms, finished_ms,
+    lost, broken, waiting";
+/// Columns of [`JOB`].
+pub(super) const COLUMNS: usize = 19;
 
 /// A job as stored: `running` still to be told from the claims.
 pub(super) struct JobRow {
@@ -22,7 +25,10 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
     let attempts = Attempts {
         recorded: row.get(9)?,
         open: row.get(10)?,
+        lost: row.get(16)?,
+        broken: row.get(17)?,
     };
+    let created_at_ms = row.get(12)?;
     let job = Job {
         id: JobId::from(row.get::<_, String>(1)?),
         function: FunctionKey {
@@ -36,8 +42,13 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         state: state(row.get(8)?),
         attempts: attempts.recorded,
         max_attempts: row.get(11)?,
-        created_at_ms: row.get(12)?,
-        due_at_ms: row.get(13)?,
+        broken: attempts.broken,
+        waiting: row.get(18)?,
+        created_at_ms,
+        due_at_ms: match row.get(13)? {
+            0 => created_at_ms,
+            due => due,
+        },
         started_at_ms: row.get(14)?,
         finished_at_ms: row.get(15)?,
     };

@@ -18,7 +18,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 
 use super::claims::Claims;
-use super::{Failed, sql_error};
+use super::{Failed, schema, sql_error};
+use crate::clock::Steady;
 use crate::notify::Hub;
 use crate::{Clock, Epoch, Error, JobId, LeaseName, Result, Rev, Shard};
 
@@ -41,7 +42,7 @@ impl Writer {
     pub(super) fn spawn(
         connection: Connection,
         path: Arc<Path>,
-        clock: Clock,
+        (clock, steady): (Clock, Steady),
         claims: Arc<Claims>,
         hub: Arc<Hub>,
     ) -> Result<Self> {
@@ -54,6 +55,7 @@ impl Writer {
                     connection,
                     path,
                     clock,
+                    steady,
                     claims,
                     hub,
                     company: 1,
@@ -141,6 +143,7 @@ struct Thread {
     connection: Connection,
     path: Arc<Path>,
     clock: Clock,
+    steady: Steady,
     claims: Arc<Claims>,
     hub: Arc<Hub>,
     /// Operations of the last round.
@@ -172,6 +175,11 @@ impl Thread {
             }
             effects.ended.iter().for_each(|id| self.hub.ended(id));
         }
+        // So that the next process counts on from here.
+        let (steady, wall) = (self.steady.now_ms(), self.clock.now_ms());
+        if let Err(error) = keep_time(&self.connection, steady, wall) {
+            tracing::debug!(%error, "the time that has passed was not noted");
+        }
     }
 
     /// Fills the round up. Answers with a large operation that must wait for the next.
@@ -201,10 +209,13 @@ impl Thread {
     fn commit(&mut self, round: &mut [Box<dyn Op>]) -> Result<Effects> {
         let bytes = round.iter().map(|op| op.bytes()).sum();
         self.sql("BEGIN IMMEDIATE", bytes)?;
-        let effects = self.apply(round).and_then(|effects| {
-            self.sql("COMMIT", bytes)?;
-            Ok(effects)
-        });
+        let current = schema::check_version(&self.connection, &self.path);
+        let effects = current
+            .and_then(|()| self.apply(round))
+            .and_then(|effects| {
+                self.sql("COMMIT", bytes)?;
+                Ok(effects)
+            });
         // A failed COMMIT may or may not have ended the transaction.
         if effects.is_err() && !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
@@ -217,6 +228,7 @@ impl Thread {
             connection: &self.connection,
             path: &self.path,
             now_ms: self.clock.now_ms(),
+            steady_ms: self.steady.now_ms(),
             bytes: 0,
             rev: None,
             effects: Effects::default(),
@@ -250,6 +262,8 @@ pub(super) struct Tx<'a> {
     connection: &'a Connection,
     path: &'a Path,
     pub(super) now_ms: u64,
+    /// By the count of the time that passed.
+    pub(super) steady_ms: u64,
     bytes: u64,
     /// The current revision once it was read, and whether the round raised it.
     rev: Option<(Rev, bool)>,
@@ -283,7 +297,7 @@ impl Tx<'_> {
         self.effects.rev = rev;
         self.sql(|connection| {
             connection
-                .prepare_cached("UPDATE counters SET value = ?1 WHERE name = 'rev'")?
+                .prepare_cached("UPDATE counts SET value = ?1 WHERE name = 'rev'")?
                 .execute([rev])?;
             Ok(())
         })
@@ -309,7 +323,49 @@ impl Tx<'_> {
 /// The epoch in which the lease is held.
 pub(super) fn epoch(connection: &Connection, lease: &LeaseName) -> rusqlite::Result<Option<Epoch>> {
     connection
-        .prepare_cached("SELECT epoch FROM leases WHERE name = ?1 AND node IS NOT NULL")?
+        .prepare_cached("SELECT epoch FROM owners WHERE name = ?1 AND node IS NOT NULL")?
         .query_row(params![lease.as_str()], |row| row.get(0))
         .optional()
+}
+
+/// How much of a time without a process counts as passed: the clock alone tells of it, and may have
+/// been stepped.
+const LONGEST_GAP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The count of the time that passed, as it goes on from what the file has; of a new one, from the
+/// clock.
+pub(super) fn steady(
+    connection: &Connection,
+    clock: &Clock,
+    retention_ms: u64,
+) -> rusqlite::Result<Steady> {
+    let kept = |name: &str| {
+        connection
+            .query_row("SELECT value FROM counts WHERE name = ?1", [name], |row| {
+                row.get::<_, u64>(0)
+            })
+            .optional()
+    };
+    let wall = clock.now_ms();
+    let from = match (kept("steady")?, kept("steady_wall")?) {
+        (Some(steady), Some(noted)) => {
+            let longest = crate::clock::millis(LONGEST_GAP).min(retention_ms / 2);
+            steady + wall.saturating_sub(noted).min(longest)
+        }
+        _ => wall,
+    };
+    Ok(Steady::from(clock.clone(), from))
+}
+
+/// Notes how far the count has come. It never goes back, whichever process notes it.
+pub(super) fn keep_time(
+    connection: &Connection,
+    steady_ms: u64,
+    wall_ms: u64,
+) -> rusqlite::Result<()> {
+    let mut keep = connection.prepare_cached(
+        "INSERT INTO counts VALUES ('steady', ?1), ('steady_wall', ?2) ON CONFLICT (name)
+         DO UPDATE SET value = CASE name WHEN 'steady' THEN max(value, excluded.value) ELSE excluded.value END",
+    )?;
+    keep.execute(params![steady_ms, wall_ms]).map(drop)
 }

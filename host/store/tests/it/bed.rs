@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use lydian_store::{
     BlobStore, Clock, FsBlobs, FsBlobsOptions, FunctionKey, JobStore, Leases, MemoryBlobs,
-    MemoryStore, MetaStore, NewJob, Options, SqliteOptions, SqliteStore, Store,
+    MemoryStore, MetaStore, NewJob, Options, Shard, SqliteOptions, SqliteStore, Store,
 };
 use tempfile::TempDir;
 
@@ -159,14 +159,22 @@ pub(crate) fn function(name: &str) -> FunctionKey {
     }
 }
 
+/// The shard that tests put a function's jobs into.
+pub(crate) fn shard(name: &str) -> Shard {
+    Shard::of(&name.into())
+}
+
 /// A job of function `square`.
 pub(crate) fn job(id: &str) -> NewJob {
     NewJob {
         id: id.into(),
         function: function("square"),
+        shard: Some(shard("square")),
+        group: "demo@1".into(),
         payload: format!("payload of {id}").into(),
         details: format!("details of {id}").into(),
         idempotency_key: None,
+        request: None,
         due_at_ms: None,
         max_attempts: 3,
         blobs: Vec::new(),

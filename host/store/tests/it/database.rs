@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use lydian_store::{
-    Accepted, Error, Guard, JobStore, Leases, MetaStore, Outcome, Range, Shard, SqliteOptions,
+    Accepted, Error, Guard, JobStore, Leases, MetaStore, Outcome, Range, SqliteOptions,
     SqliteStore, Store, Write,
 };
 use tempfile::TempDir;
 
-use crate::bed::{function, job};
+use crate::bed::job;
 
 fn open(path: &Path) -> Result<SqliteStore, Error> {
     SqliteStore::open(path, SqliteOptions::default())
@@ -41,7 +41,7 @@ async fn a_newer_schema_is_refused_by_name_and_number() {
     let error = open(&path).err().unwrap();
     let Error::NewerSchema {
         found: 7,
-        supported: 1,
+        supported: 2,
         path: named,
     } = &error
     else {
@@ -51,7 +51,7 @@ async fn a_newer_schema_is_refused_by_name_and_number() {
     assert!(error.hint().unwrap().contains("release"));
     // Refusing changed nothing.
     let raw = rusqlite::Connection::open(&path).unwrap();
-    raw.pragma_update(None, "user_version", 1).unwrap();
+    raw.pragma_update(None, "user_version", 2).unwrap();
     drop(raw);
     assert!(
         open(&path)
@@ -126,7 +126,7 @@ async fn a_reopened_database_has_everything_and_counts_on() {
     let (_dir, path) = database();
     let store = open(&path).unwrap();
     let rev = store.commit(vec![], put("a", "1")).await.unwrap().rev;
-    let shard = Shard::of(&function("square"));
+    let shard = crate::bed::shard("square");
     store
         .acquire(&shard.lease(), &"n1".into(), Duration::from_secs(60))
         .await
@@ -291,7 +291,7 @@ async fn the_log_is_cut_back_after_a_large_commit() {
 async fn a_claim_nobody_waited_for_is_given_back() {
     let (_dir, path) = database();
     let store = open(&path).unwrap();
-    let shard = Shard::of(&function("square"));
+    let shard = crate::bed::shard("square");
     let epoch = store
         .acquire(&shard.lease(), &"n1".into(), Duration::from_secs(60))
         .await
@@ -319,4 +319,116 @@ async fn a_store_in_a_directory_that_cannot_be_made_says_so() {
     std::fs::write(&file, "").unwrap();
     let error = Store::open(&file).await.err().unwrap();
     assert!(error.to_string().contains("file"), "{error}");
+}
+
+/// The tables of the first release, with a job that waits and one that ended.
+const VERSION_1: &str = "
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counters VALUES ('rev', 0), ('compacted', 0);
+CREATE TABLE keys (
+    key BLOB NOT NULL UNIQUE, rev INTEGER NOT NULL, value BLOB, at_ms INTEGER NOT NULL);
+CREATE INDEX keys_by_rev ON keys (rev, key);
+CREATE TABLE leases (
+    name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, node TEXT, until_ms INTEGER NOT NULL,
+    ttl_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE jobs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+    environment TEXT NOT NULL, app TEXT NOT NULL, function TEXT NOT NULL, shard INTEGER NOT NULL,
+    idempotency_key TEXT, state INTEGER NOT NULL, attempts INTEGER NOT NULL, open_epoch INTEGER,
+    max_attempts INTEGER NOT NULL, created_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL,
+    started_ms INTEGER, finished_ms INTEGER,
+    details BLOB NOT NULL, blobs BLOB NOT NULL, payload BLOB NOT NULL, outcome BLOB);
+CREATE INDEX jobs_due ON jobs (shard, due_ms, seq) WHERE state = 0;
+CREATE INDEX jobs_waiting ON jobs (environment, app, function, created_ms) WHERE state = 0;
+CREATE UNIQUE INDEX jobs_by_idempotency_key ON jobs (environment, app, function, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+CREATE INDEX jobs_by_app ON jobs (environment, app, seq);
+CREATE INDEX jobs_ended ON jobs (finished_ms) WHERE finished_ms IS NOT NULL;
+CREATE INDEX jobs_with_blobs ON jobs (seq) WHERE blobs <> x'';
+INSERT INTO jobs (id, environment, app, function, shard, state, attempts, max_attempts, created_ms, due_ms,
+    finished_ms, details, blobs, payload, outcome) VALUES
+    ('waits', 'main', 'app', 'f', 7, 0, 0, 10, 5, 5, NULL, x'', x'', x'01', NULL),
+    ('ended', 'main', 'app', 'f', 7, 1, 1, 10, 5, 5, 6, x'', x'', x'01', x'02');
+PRAGMA application_id = 0x4c59444e;
+PRAGMA user_version = 1;";
+
+/// A data directory of the first release is taken over whole, and a process of that release that
+/// still has it open writes nothing any more.
+#[tokio::test]
+async fn a_database_of_the_first_release_is_brought_up() {
+    let (_dir, path) = database();
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch("PRAGMA journal_mode = WAL;").unwrap();
+    old.execute_batch(VERSION_1).unwrap();
+    let store = open(&path).unwrap();
+    let ended = store.result(&"ended".into(), Duration::ZERO).await.unwrap();
+    assert_eq!(ended, Some(Outcome::Succeeded(vec![2].into())));
+    let shard = lydian_store::Shard(7);
+    let epoch = store
+        .acquire(&shard.lease(), &"n1".into(), Duration::from_secs(60))
+        .await
+        .unwrap()
+        .unwrap();
+    let turn = lydian_store::Turn {
+        held: vec![(shard, epoch)],
+        room: 9,
+        ..Default::default()
+    };
+    let claimed = store.claim_in_turn(turn).await.unwrap().claimed.remove(0);
+    assert_eq!(claimed.job.id, "waits".into());
+    let done = (claimed.job.id, claimed.attempt, Outcome::Failed("".into()));
+    assert_eq!(store.finish(vec![done]).await.unwrap(), [Accepted::Yes]);
+    store.commit(vec![], put("a", "1")).await.unwrap();
+    for write in [
+        "UPDATE jobs SET state = 2",
+        "UPDATE leases SET node = 'old'",
+        "UPDATE counters SET value = 9 WHERE name = 'rev'",
+    ] {
+        assert!(old.execute_batch(write).is_err(), "{write}");
+    }
+}
+
+/// A process that has the file open while a later release brings it further must not write by the
+/// rules it knows.
+#[tokio::test]
+async fn nothing_is_written_to_a_newer_schema() {
+    let (_dir, path) = database();
+    let store = open(&path).unwrap();
+    store.commit(vec![], put("a", "1")).await.unwrap();
+    let newer = rusqlite::Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 3).unwrap();
+    let refused = store.commit(vec![], put("a", "2")).await.unwrap_err();
+    assert!(
+        matches!(refused, Error::NewerSchema { found: 3, .. }),
+        "{refused}"
+    );
+    assert_eq!(store.get(&"a".into()).await.unwrap().unwrap().value, "1");
+}
+
+/// The count of the time that passed goes on over a restart, and takes little on trust of a clock
+/// that moved while nobody watched.
+#[tokio::test]
+async fn a_clock_that_was_set_ahead_between_two_runs_deletes_nothing() {
+    use crate::bed::{START_MS, WEEK};
+    let (_dir, path) = database();
+    let clock = lydian_store::Clock::manual(START_MS);
+    let open = || {
+        let options = SqliteOptions {
+            clock: clock.clone(),
+            retention: WEEK,
+        };
+        SqliteStore::open(&path, options).unwrap()
+    };
+    let store = open();
+    store.enqueue(vec![job("a")]).await.unwrap();
+    store.cancel(&"a".into(), "x".into()).await.unwrap();
+    drop(store);
+    clock.step_to(START_MS + 400 * 86_400_000);
+    let store = open();
+    assert_eq!(store.expire().await.unwrap(), 0);
+    drop(store);
+    clock.advance(WEEK);
+    let store = open();
+    clock.advance(WEEK);
+    assert_eq!(store.expire().await.unwrap(), 1);
 }

@@ -3,17 +3,27 @@
 use std::time::Duration;
 
 use lydian_store::{
-    Accepted, Attempt, Cancelled, Claimed, Conflict, Depth, Enqueued, Epoch, Error, JobFilter,
-    JobState, NewJob, Outcome, Retried, Shard,
+    Accepted, Attempt, Back, Cancelled, Claimed, Conflict, Depth, Enqueued, Epoch, Error,
+    JobFilter, JobState, NewJob, Outcome, Retried, Shard, Turn,
 };
 use lydian_value::Digest;
 
-use crate::bed::{Engine, START_MS, WEEK, conformance, function, job};
+use crate::bed::{self, Engine, START_MS, WEEK, conformance, function, job};
 
 const TTL: Duration = Duration::from_secs(10);
 
 fn shard() -> Shard {
-    Shard::of(&function("square"))
+    bed::shard("square")
+}
+
+/// A job of another function, in another shard.
+fn cube(id: &str) -> NewJob {
+    let shard = Some(bed::shard("cube"));
+    NewJob {
+        function: function("cube"),
+        shard,
+        ..job(id)
+    }
 }
 
 /// Makes `node` the owner of the shard that `job` belongs to.
@@ -105,9 +115,8 @@ conformance! { Bed:
     }
 
     async fn a_claim_is_of_one_shard(bed) {
-        let other = NewJob { function: function("cube"), ..job("b") };
-        assert_ne!(Shard::of(&other.function), shard());
-        bed.store.enqueue(vec![job("a"), other]).await.unwrap();
+        assert_ne!(cube("b").shard, Some(shard()));
+        bed.store.enqueue(vec![job("a"), cube("b")]).await.unwrap();
         let epoch = own(&*bed.store, "n1").await;
         assert_eq!(ids(&claim(&*bed.store, epoch, 9).await), ["a"]);
     }
@@ -266,8 +275,8 @@ conformance! { Bed:
 
     async fn due_shards_are_those_with_something_to_do(bed) {
         assert_eq!(bed.store.due_shards().await.unwrap(), []);
-        let later = NewJob { due_at_ms: Some(START_MS + 1_000), function: function("cube"), ..job("b") };
-        let cube = Shard::of(&later.function);
+        let later = NewJob { due_at_ms: Some(START_MS + 1_000), ..cube("b") };
+        let cube = bed::shard("cube");
         bed.store.enqueue(vec![job("a"), later]).await.unwrap();
         assert_eq!(bed.store.due_shards().await.unwrap(), [shard()]);
         bed.clock.advance(Duration::from_secs(1));
@@ -406,6 +415,110 @@ conformance! { Bed:
         bed.clock.advance(WEEK);
         bed.store.expire().await.unwrap();
         assert_eq!(live().await, sorted(vec![result, more]));
+    }
+
+    /// What the platform broke is no attempt of the function's, and no reason to give the job up.
+    async fn an_attempt_that_could_not_run_does_not_count(bed) {
+        bed.store.enqueue(vec![NewJob { max_attempts: 1, ..job("a") }]).await.unwrap();
+        let epoch = own(&*bed.store, "n1").await;
+        let back = |ran, delay| Back { ran, delay, reason: Some("the disk is full".into()) };
+        for broken in 1..=5 {
+            let claimed = claim(&*bed.store, epoch, 9).await.remove(0);
+            assert_eq!((claimed.attempt.number, claimed.exhausted()), (1, false));
+            bed.store.started(vec![("a".into(), claimed.attempt)]).await.unwrap();
+            let back = back(false, Duration::from_secs(2));
+            assert_eq!(bed.store.give_back("a".into(), claimed.attempt, back).await.unwrap(), Accepted::Yes);
+            let job = bed.store.job(&"a".into()).await.unwrap().unwrap();
+            assert_eq!((job.state, job.attempts, job.broken), (JobState::Queued, 0, broken));
+            assert_eq!(job.waiting.as_deref(), Some("the disk is full"));
+            assert_eq!(claim(&*bed.store, epoch, 9).await, []);
+            bed.clock.advance(Duration::from_secs(2));
+        }
+        // A node that stops in order interrupts an attempt that ran; as many as there are nodes to
+        // stop.
+        for number in 1..=4 {
+            let claimed = claim(&*bed.store, epoch, 9).await.remove(0);
+            assert_eq!((claimed.attempt.number, claimed.exhausted()), (number, false));
+            bed.store.started(vec![("a".into(), claimed.attempt)]).await.unwrap();
+            let back = Back { reason: None, ..back(true, Duration::ZERO) };
+            bed.store.give_back("a".into(), claimed.attempt, back).await.unwrap();
+        }
+        let job = bed.store.job(&"a".into()).await.unwrap().unwrap();
+        assert_eq!((job.attempts, job.waiting), (4, None));
+    }
+
+    /// The clock may be set back between a job's record and its claim.
+    async fn a_job_due_at_once_is_due_whatever_the_clock_says(bed) {
+        bed.store.enqueue(vec![job("a"), job("b")]).await.unwrap();
+        let epoch = own(&*bed.store, "n1").await;
+        let attempt = claim(&*bed.store, epoch, 1).await[0].attempt;
+        let back = Back { ran: false, delay: Duration::from_secs(5), reason: None };
+        bed.store.give_back("a".into(), attempt, back).await.unwrap();
+        bed.clock.step_to(START_MS - 3_600_000);
+        assert_eq!(bed.store.due_shards().await.unwrap(), [shard()]);
+        assert_eq!(ids(&claim(&*bed.store, epoch, 9).await), ["b", "a"]);
+    }
+
+    /// A clock that jumps a year ahead must not delete what is a minute old, nor one that jumps
+    /// back keep it for ever.
+    async fn a_step_of_the_clock_deletes_nothing_and_keeps_nothing(bed) {
+        bed.store.enqueue(vec![job("a")]).await.unwrap();
+        bed.store.cancel(&"a".into(), "".into()).await.unwrap();
+        bed.clock.step_to(START_MS + 50 * 604_800_000);
+        assert_eq!(bed.store.expire().await.unwrap(), 0);
+        bed.clock.step_to(START_MS - 50 * 604_800_000);
+        assert_eq!(bed.store.expire().await.unwrap(), 0);
+        bed.clock.advance(WEEK);
+        assert_eq!(bed.store.expire().await.unwrap(), 1);
+    }
+
+    /// Else a key used twice by mistake would answer one request with the result of another.
+    async fn a_key_is_refused_for_another_request(bed) {
+        let keyed = |id: &str, request: &[u8]| NewJob {
+            idempotency_key: Some("k".into()),
+            request: Some(Digest::of(request)),
+            ..job(id)
+        };
+        let jobs = vec![keyed("a", b"one"), keyed("b", b"one"), keyed("c", b"two")];
+        let (new, id) = (Enqueued::New("a".into()), || "a".into());
+        let expected = [new, Enqueued::Duplicate(id()), Enqueued::OtherRequest(id())];
+        assert_eq!(bed.store.enqueue(jobs).await.unwrap(), expected);
+    }
+
+    /// One group's thousands must not keep another's single job waiting, whatever its shard.
+    async fn a_turn_is_shared_between_groups(bed) {
+        let many = (0..500).map(|n| NewJob { group: "many@1".into(), ..job(&format!("m{n:03}")) });
+        bed.store.enqueue(many.collect()).await.unwrap();
+        bed.store.enqueue(vec![NewJob { group: "one@1".into(), ..cube("one") }]).await.unwrap();
+        let (node, cube) = ("n1".into(), bed::shard("cube"));
+        let names = vec![shard().lease(), cube.lease()];
+        let held = bed.store.acquire_many(names, &node, TTL).await.unwrap();
+        let held = held.iter().map(|(name, epoch)| (Shard::of_lease(name).unwrap(), *epoch));
+        let turn = Turn { held: held.collect(), room: 4, ..Turn::default() };
+        let turned = bed.store.claim_in_turn(turn.clone()).await.unwrap();
+        let claimed = ids(&turned.claimed);
+        assert_eq!(claimed.len(), 4);
+        assert!(claimed.contains(&"one".into()), "{claimed:?}");
+        // No room, and yet one for who has none in hand.
+        bed.store.enqueue(vec![NewJob { group: "two@1".into(), ..job("two") }]).await.unwrap();
+        let in_hand = [("many@1".to_owned(), 3), ("one@1".to_owned(), 1)].into();
+        let full = Turn { room: 0, beyond: 10, in_hand, ..turn.clone() };
+        assert_eq!(ids(&bed.store.claim_in_turn(full).await.unwrap().claimed), ["two"]);
+        // A group that is left alone, one that is only tried, and a shard that another holds.
+        let skip = Turn { room: 9, skip: ["many@1".to_owned()].into(), ..turn.clone() };
+        assert_eq!(ids(&bed.store.claim_in_turn(skip).await.unwrap().claimed), Vec::<String>::new());
+        let one_of = Turn { room: 9, one_of: ["many@1".to_owned()].into(), ..turn.clone() };
+        assert_eq!(ids(&bed.store.claim_in_turn(one_of).await.unwrap().claimed).len(), 1);
+        bed.store.acquire_many(vec![shard().lease()], &"n1".into(), TTL).await.unwrap();
+        assert_eq!(ids(&bed.store.claim_in_turn(turn).await.unwrap().claimed), Vec::<String>::new());
+    }
+
+    /// A holder learns from this that a job was cancelled through another process.
+    async fn ended_jobs_are_told_from_others(bed) {
+        bed.store.enqueue(vec![job("a"), job("b")]).await.unwrap();
+        bed.store.cancel(&"b".into(), "".into()).await.unwrap();
+        let asked = vec!["a".into(), "b".into(), "nobody".into()];
+        assert_eq!(bed.store.ended(asked).await.unwrap(), ["b".into(), "nobody".into()]);
     }
 
     /// Numbers from a client must not reach the database as something it cannot hold.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use lydian_store::{Conflict, Error, Guard, Key, Outcome, Range, Shard, Write};
+use lydian_store::{Conflict, Error, Guard, Key, Outcome, Range, Write};
 
-use crate::bed::{Engine, conformance, function, job};
+use crate::bed::{Engine, conformance, job};
 
 fn put(key: &str, value: &str) -> Write {
     Write::Put(key.into(), Bytes::copy_from_slice(value.as_bytes()))
@@ -150,7 +150,7 @@ conformance! { Bed:
 
     /// A result and the head it moves are one: whoever sees one sees both.
     async fn keys_jobs_and_leases_share_a_transaction(bed) {
-        let shard = Shard::of(&function("square"));
+        let shard = crate::bed::shard("square");
         let epoch = bed.store.acquire(&shard.lease(), &"n1".into(), Duration::from_secs(9)).await.unwrap().unwrap();
         let committed = bed.store.commit(vec![], vec![Write::Enqueue(job("j")), put("head", "1")]).await.unwrap();
         assert_eq!(committed.enqueued.len(), 1);
@@ -169,7 +169,7 @@ conformance! { Bed:
     }
 
     async fn finishing_a_job_twice_in_one_commit_is_refused(bed) {
-        let shard = Shard::of(&function("square"));
+        let shard = crate::bed::shard("square");
         let epoch = bed.store.acquire(&shard.lease(), &"n1".into(), Duration::from_secs(9)).await.unwrap().unwrap();
         bed.store.enqueue(vec![job("j")]).await.unwrap();
         let claimed = bed.store.claim(shard, epoch, 9).await.unwrap().remove(0);

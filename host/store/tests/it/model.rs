@@ -201,13 +201,16 @@ fn name(number: u8) -> &'static str {
 }
 
 fn shard(number: u8) -> Shard {
-    Shard::of(&function(name(number)))
+    crate::bed::shard(name(number))
 }
 
 fn new_job(job: &JobOf) -> NewJob {
     NewJob {
         id: id(job.id),
         function: function(name(job.function)),
+        shard: Some(shard(job.function)),
+        group: name(job.function).to_owned(),
+        request: job.key.map(|_| Digest::of(&[job.id % 2])),
         payload: vec![job.id].into(),
         details: vec![job.function].into(),
         idempotency_key: job.key.map(|key| format!("key {key}")),

@@ -120,13 +120,17 @@ fn function(writer: u64) -> FunctionKey {
     }
 }
 
+fn shard(writer: u64) -> Shard {
+    Shard::of(&format!("f{writer}").into())
+}
+
 fn job_id(writer: u64, number: u64) -> JobId {
     format!("job-{writer}-{number}").into()
 }
 
 async fn run_jobs(store: Store, writer: u64) {
     let function = function(writer);
-    let shard = Shard::of(&function);
+    let shard = shard(writer);
     let lease = shard.lease();
     let ttl = Duration::from_secs(600);
     let epoch: Epoch = store
@@ -151,6 +155,9 @@ async fn run_jobs(store: Store, writer: u64) {
         let job = NewJob {
             id: id.clone(),
             function: function.clone(),
+            shard: Some(shard),
+            group: "app@1".into(),
+            request: None,
             payload: id.to_string().into(),
             details: Bytes::new(),
             idempotency_key: Some(next.to_string()),
@@ -362,7 +369,7 @@ impl Acks {
     }
 
     async fn verify_jobs(&mut self, store: &Store, writer: u64) {
-        let lease = Shard::of(&function(writer)).lease();
+        let lease = shard(writer).lease();
         let epoch = store
             .leases()
             .holder(&lease)

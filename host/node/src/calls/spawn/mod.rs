@@ -3,33 +3,48 @@
 //! | file | what |
 //! | --- | --- |
 //! | [`payload`] | what a job's bytes hold |
-//! | [`runner`] | claims due jobs and runs them |
+//! | [`runner`] | claims due jobs |
+//! | [`job`] | runs one, and records its end |
+//! | [`verdict`] | what an error on the way means: an end, a pause, or never |
+//! | [`hand`] | the jobs in hand, and why some of them wait |
+//! | [`shards`] | which jobs this node may claim, beside other nodes |
 //! | [`results`] | records how jobs ended, and reads it |
 //! | [`wanted`] | whose jobs this process runs, and which before others |
 //! | [`identity`] | which node this is to the store |
 //!
-//! A job is pinned to the version that was current when it was spawned: a later deploy changes nothing for it,
-//! and its component is kept from collection. An attempt is recorded before it runs, so a job that takes its
-//! node down again and again is failed after [`MAX_STARTS`] instead of run for ever; one that was only waiting when
-//! the node died is simply claimed again. The store takes one outcome per attempt token.
+//! A job is pinned to the version that was current when it was spawned: a later deploy changes
+//! nothing for it, and its component is kept from collection. An attempt is recorded before it
+//! runs, so a job that takes its node down again and again is failed after [`MAX_LOST`] instead of
+//! run for ever; one that was only waiting when the node died is simply claimed again. What the
+//! platform breaks on the way to the function is no attempt, and no outcome. The store takes one
+//! outcome per attempt token.
 //!
 //! Not here: retries of failed attempts, which come with a later release.
 
+mod hand;
 mod identity;
+mod job;
 pub(crate) mod payload;
 mod results;
 mod runner;
+mod shards;
+mod verdict;
 mod wanted;
 
 use crate::calls::invoke::Checked;
 use crate::calls::nested::lineage::{Lineage, Root};
 use crate::calls::record::State;
 use crate::core::Core;
+use crate::ephemeral::is_ephemeral;
 use crate::error::Error;
+use crate::manifest::Manifest;
 use bytes::Bytes;
+use hand::Hand;
+pub(crate) use hand::Trouble;
 use identity::Identity;
 use lydian_api::v1;
 use lydian_store::{Enqueued, FunctionKey, Job, JobId, JobState, NewJob, Shard};
+use lydian_value::Digest;
 use payload::{Details, Payload};
 use prost::Message;
 use runner::Runner;
@@ -38,9 +53,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use wanted::Wanted;
 
-/// Attempts that were started and did not end, because their node died or stopped, before the job is failed. A poisonous one
-/// kills no more nodes than this; a long one outlives as many restarts.
-const MAX_STARTS: u32 = 10;
+/// Attempts whose node died under them before the job is failed: a poisonous one kills no more
+/// nodes than this. A node that stops in order does not count.
+const MAX_LOST: u32 = 10;
 
 /// Arguments and results above this go to the blob store: the database is for small records.
 const INLINE_BYTES: usize = 64 << 10;
@@ -54,6 +69,9 @@ pub(crate) struct Spawner {
     /// Whether all due jobs are run, as a node does, or those only that this process recorded.
     all: bool,
     wanted: Wanted,
+    hand: Hand,
+    /// Where a process that runs its own jobs only records them.
+    own_shard: Option<Shard>,
     /// Told when there may be something to claim.
     poke: Notify,
     /// Set when the node stops: what is interrupted from then on is handed back, not failed.
@@ -67,10 +85,14 @@ impl Spawner {
         data: &crate::options::Data,
         all: bool,
     ) -> Result<Self, crate::node::StartError> {
+        let mut number = [0];
+        getrandom::fill(&mut number).map_err(|_| crate::node::StartError::Random)?;
         Ok(Self {
             identity: Identity::of(data)?,
             all,
             wanted: Wanted::default(),
+            hand: Hand::default(),
+            own_shard: (!all).then(|| Shard::own(number[0])),
             poke: Notify::new(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -123,11 +145,16 @@ impl Core {
             .await?;
         let lineage =
             Lineage::of_client(request.target.as_ref(), request.depth, request.traceparent);
+        let key = request.idempotency_key.clone();
+        // Not the version, which a client may look up again before it repeats a request.
+        let sent = Digest::of(&request.args);
         let args = checked.arguments(request.args)?;
-        let key = Some(request.idempotency_key).filter(|key| !key.is_empty());
-        let (job, _) = self
-            .new_job(&checked, args, request.limits, &lineage, key)
+        let (mut job, _) = self
+            .new_job(&checked, args, request.limits, &lineage)
             .await?;
+        if !key.is_empty() {
+            (job.idempotency_key, job.request) = (Some(key), Some(sent));
+        }
         self.enqueue(job).await
     }
 
@@ -142,7 +169,7 @@ impl Core {
             return Err(Error::Draining);
         }
         let args = checked.arguments(args)?;
-        let (job, root) = self.new_job(&checked, args, None, lineage, None).await?;
+        let (job, root) = self.new_job(&checked, args, None, lineage).await?;
         if let Some(root) = root {
             self.roots.remember(&root);
         }
@@ -150,13 +177,24 @@ impl Core {
     }
 
     async fn enqueue(&self, job: NewJob) -> Result<v1::SpawnResponse, Error> {
-        let shard = Shard::of(&job.function);
+        let key = job.idempotency_key.clone().unwrap_or_default();
+        let shard = job.shard.unwrap_or_else(|| Shard::of(&job.id));
         let (id, duplicate) = match self.store.jobs().enqueue(vec![job]).await?.pop() {
             Some(Enqueued::New(id)) => (id, false),
             Some(Enqueued::Duplicate(id)) => (id, true),
+            Some(Enqueued::OtherRequest(id)) => {
+                let text = format!(
+                    "`{key}` is the key of call `{id}` of this function, which has other arguments"
+                );
+                return Err(Error::invalid("idempotency_key", text));
+            }
             None => return Err(Error::Internal("the call store gave no answer".into())),
         };
         if !self.spawner.all {
+            let shard = match duplicate {
+                true => self.job(id.as_str()).await?.map_or(shard, |job| job.shard),
+                false => shard,
+            };
             self.spawner.wanted.recorded(shard, id.clone());
         }
         self.spawner.poke.notify_one();
@@ -172,7 +210,6 @@ impl Core {
         args: Bytes,
         limits: Option<v1::Limits>,
         lineage: &Lineage,
-        idempotency_key: Option<String>,
     ) -> Result<(NewJob, Option<Arc<Root>>), Error> {
         if args.len() as u64 > checked.limits.payload_bytes {
             return Err(Error::ArgumentsTooLarge {
@@ -186,6 +223,14 @@ impl Core {
         let target = &checked.target;
         let mut blobs = vec![target.digest];
         let mut payload = Payload::new(target, limits, lineage);
+        if is_ephemeral(&target.place.app) {
+            // It is in memory only, and the call may outlive it.
+            let manifest = self.resolver.manifest_of(target).await?;
+            let trees = Manifest::parse(&manifest)?;
+            let trees = trees.mounts().iter().map(|point| point.tree).collect();
+            blobs.extend(self.mounts.live(trees).await?);
+            (payload.manifest, payload.whole) = (manifest, true);
+        }
         if args.len() > INLINE_BYTES {
             let digest = self.store.blobs().put(args).await?;
             payload.args_blob = digest.as_bytes().to_vec().into();
@@ -193,17 +238,60 @@ impl Core {
         } else {
             payload.args = args;
         }
+        let group = group(checked, lineage);
         let job = NewJob {
             id: self.ids.next(crate::clock::now_ms()).to_string().into(),
             function: function_key(checked, lineage),
+            shard: self.spawner.own_shard,
+            group: group.clone(),
             payload: payload.encode_to_vec().into(),
-            details: Details::of(target, lineage).encode_to_vec().into(),
-            idempotency_key,
+            details: Details::of(target, lineage, group).encode_to_vec().into(),
+            idempotency_key: None,
+            request: None,
             due_at_ms: None,
-            max_attempts: MAX_STARTS,
+            max_attempts: MAX_LOST,
             blobs,
         };
         Ok((job, lineage.root.clone()))
+    }
+
+    /// Stops the attempt at a job in this process, whose end would not count.
+    fn stop_job(&self, id: &JobId) {
+        self.spawner.hand.let_go(id);
+        let call = id.as_str().parse().ok();
+        if let Some(call) = call.and_then(|id| self.recent.find(id)) {
+            call.cancel.cancel();
+        }
+    }
+
+    /// Forgets an attempt that did not end: the call is queued, and its next attempt is told of
+    /// instead.
+    fn forget_attempt(&self, id: &JobId) {
+        if let Ok(id) = id.as_str().parse() {
+            self.recent.forget(id);
+        }
+    }
+
+    /// Why a call that has not ended waits, as far as this process knows.
+    pub(crate) fn trouble(&self, job: &Job) -> Option<Trouble> {
+        if job.state.ended() {
+            return None;
+        }
+        let hand = &self.spawner.hand;
+        hand.trouble(&job.id).or_else(|| {
+            let waiting = job
+                .waiting
+                .as_ref()
+                .filter(|_| job.state == JobState::Queued);
+            let stored = waiting.map(|reason| Trouble {
+                reason: reason.clone(),
+                next_try_ms: job.due_at_ms,
+                ended: false,
+            });
+            let details = Details::decode(job.details.clone()).unwrap_or_default();
+            let group = hand.trouble_of(&details.group);
+            stored.or(group.filter(|_| job.state == JobState::Queued))
+        })
     }
 
     /// What is known of a durable call; `None` when there is none of that id.
@@ -223,6 +311,16 @@ fn function_key(checked: &Checked, lineage: &Lineage) -> FunctionKey {
         environment: payload::environment(target, lineage).to_owned(),
         app: target.place.app.clone(),
         function,
+    }
+}
+
+/// What claims are fair between: the versions of apps, and components without one.
+fn group(checked: &Checked, lineage: &Lineage) -> String {
+    let target = &checked.target;
+    let (environment, place) = (payload::environment(target, lineage), &target.place);
+    match place.app.as_str() {
+        "" => format!("{environment}//{}", target.digest),
+        app => format!("{environment}/{app}@{}", place.version),
     }
 }
 
@@ -248,6 +346,9 @@ pub(crate) fn job_info(job: &Job) -> v1::CallInfo {
         started_at_ms: job.started_at_ms.unwrap_or_default(),
         finished_at_ms: job.finished_at_ms.unwrap_or_default(),
         attempt: job.attempts,
+        broken_starts: job.broken,
+        waiting_reason: String::new(),
+        next_try_at_ms: 0,
         result_signature: details.result_signature,
         result_type_json: details.result_type_json,
         parent: details.parent,

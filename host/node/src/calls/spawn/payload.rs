@@ -40,6 +40,12 @@ pub(crate) struct Payload {
     pub(crate) root: String,
     #[prost(uint64, tag = "13")]
     pub(crate) root_left: u64,
+    /// Of an app that is in memory only, and may be gone when the job runs.
+    #[prost(bytes = "bytes", tag = "14")]
+    pub(crate) manifest: Bytes,
+    /// Whether `manifest` is what it says: that of an app may be empty.
+    #[prost(bool, tag = "15")]
+    pub(crate) whole: bool,
 }
 
 impl Payload {
@@ -60,6 +66,8 @@ impl Payload {
             parent: lineage.parent.map_or_else(String::new, |id| id.to_string()),
             root: root.map_or_else(String::new, |root| root.id().to_string()),
             root_left: root.map_or(0, |root| root.left()),
+            manifest: Bytes::new(),
+            whole: false,
         }
     }
 }
@@ -87,10 +95,13 @@ pub(crate) struct Details {
     pub(crate) parent: String,
     #[prost(uint32, tag = "6")]
     pub(crate) depth: u32,
+    /// See [`lydian_store::NewJob::group`].
+    #[prost(string, tag = "7")]
+    pub(crate) group: String,
 }
 
 impl Details {
-    pub(crate) fn of(target: &Resolved, lineage: &Lineage) -> Self {
+    pub(crate) fn of(target: &Resolved, lineage: &Lineage, group: String) -> Self {
         let (result_signature, result_type_json) = result_type(target);
         Self {
             version: target.place.version,
@@ -99,6 +110,7 @@ impl Details {
             result_type_json,
             parent: lineage.parent.map_or_else(String::new, |id| id.to_string()),
             depth: lineage.depth,
+            group,
         }
     }
 }

@@ -1,82 +1,64 @@
-//! Claims due jobs of the shards this node leases, and runs them.
+//! Claims due jobs of the shards this node leases, and has them run.
 //!
-//! One task looks for work when poked and now and then; each job it claims is a task. The number of jobs in
-//! hand is bounded, so a queue of a million costs the memory of a few hundred. Jobs that functions wait for have a
-//! bound of their own at each depth (see [`super::wanted`]): those at the bottom wait for nobody, so all come to an end.
+//! One task looks for work when poked and now and then; each job it claims is a task (see
+//! [`super::job`]). The number of jobs in hand is bounded, so a queue of a million costs the memory
+//! of a few hundred, and shared between groups, so a long queue of one app keeps no other waiting.
+//! Jobs that functions wait for have a bound of their own at each depth (see [`super::wanted`]):
+//! those at the bottom wait for nobody, so all come to an end.
 
-use super::payload::{Ended, Payload};
-use super::results::State;
-use crate::calls::invoke::{Checked, Running};
-use crate::calls::nested::lineage::Lineage;
-use crate::calls::record::{Kind, NewCall};
-use crate::clock::now_ms;
-use crate::convert;
+use super::hand::Hand;
+use super::job;
+use super::shards::Shards;
 use crate::core::Core;
-use crate::error::Error;
-use bytes::Bytes;
-use lydian_api::v1;
-use lydian_engine::{Failure, FailureKind, Outcome};
-use lydian_store::{Accepted, Claimed, Conflict, Epoch, Shard};
-use lydian_value::Digest;
-use parking_lot::Mutex;
-use prost::Message;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use lydian_store::{Claimed, Conflict, Epoch, Shard, Turn};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How long a shard stays with a node that is silent.
-const LEASE: Duration = Duration::from_secs(15);
-/// How often leases are renewed: two may fail before one lapses.
-const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// How often it is looked for jobs that nobody poked about: those of a node that is gone.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked for jobs that nobody poked about: those other processes recorded.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often the part of the shards that this node holds is looked at.
+const BALANCE_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether jobs in hand were ended by another process.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// Pause after the store failed.
 const STORE_PAUSE: Duration = Duration::from_millis(200);
-/// What is kept of a job's output, with its result.
-const KEPT_LOG_BYTES: usize = 64 << 10;
 
 pub(super) struct Runner {
     core: Arc<Core>,
-    held: HashMap<Shard, Epoch>,
-    renewed: Instant,
+    shards: Arc<Shards>,
+    hand: Hand,
+    balanced: Option<Instant>,
     in_hand: JoinSet<()>,
-    counts: Arc<Mutex<Counts>>,
-}
-
-/// Jobs claimed and not ended.
-#[derive(Default)]
-struct Counts {
-    /// Of those that came in their turn.
-    in_turn: usize,
-    /// Of those that were claimed because a function waits for them, by their depth.
-    awaited: HashMap<u32, usize>,
-    shards: HashMap<Shard, usize>,
-}
-
-/// Counts for one job as long as it is in hand.
-struct InHand {
-    counts: Arc<Mutex<Counts>>,
-    shard: Shard,
-    awaited_at: Option<u32>,
+    /// The group after which to go on.
+    after: String,
 }
 
 impl Runner {
     pub(super) fn new(core: Arc<Core>) -> Self {
         Self {
+            hand: core.spawner.hand.clone(),
+            shards: Shards::new(),
             core,
-            held: HashMap::new(),
-            renewed: Instant::now(),
+            balanced: None,
             in_hand: JoinSet::new(),
-            counts: Arc::default(),
+            after: String::new(),
         }
     }
 
     pub(super) async fn run(mut self) {
         let core = self.core.clone();
         let spawner = &core.spawner;
+        let done = CancellationToken::new();
+        let renewing = self
+            .shards
+            .clone()
+            .renew(core.clone(), self.hand.clone(), done.clone());
+        let renewing = tokio::spawn(renewing);
+        let watching = tokio::spawn(watch(core.clone(), self.hand.clone(), done.clone()));
+        // Nothing was poked about yet, and there may be something to do.
+        spawner.poke.notify_one();
         loop {
             tokio::select! {
                 () = spawner.stopping.cancelled() => break,
@@ -84,6 +66,7 @@ impl Runner {
                 Some(_) = self.in_hand.join_next() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
+            while self.in_hand.try_join_next().is_some() {}
             if let Err(error) = self.look().await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -92,27 +75,74 @@ impl Runner {
                 tokio::time::sleep(STORE_PAUSE).await;
             }
         }
-        while self.in_hand.join_next().await.is_some() {}
-        self.release(|_, _| true).await;
+        // Others take up what is not in hand, while this node keeps what is until it has ended.
+        if spawner.all {
+            self.shards.resign(&core).await;
+        }
+        self.shards.give_up(&core, &self.hand, true).await;
+        while self.in_hand.join_next().await.is_some() {
+            while self.in_hand.try_join_next().is_some() {}
+            self.shards.give_up(&core, &self.hand, true).await;
+        }
+        self.shards.give_up(&core, &self.hand, true).await;
+        done.cancel();
+        let _ = tokio::join!(renewing, watching);
         spawner.stopped.cancel();
     }
 
     async fn look(&mut self) -> Result<(), lydian_store::Error> {
-        self.renew().await?;
+        match self.core.spawner.all {
+            true => self.look_for_all().await,
+            false => self.look_for_own().await,
+        }
+    }
+
+    /// A node runs whatever is due in its part of the shards.
+    async fn look_for_all(&mut self) -> Result<(), lydian_store::Error> {
+        let core = self.core.clone();
+        if self.balanced.is_none_or(|at| at.elapsed() >= BALANCE_EVERY) {
+            self.shards.balance(&core, &self.hand).await?;
+            self.balanced = Some(Instant::now());
+        }
+        self.shards.give_up(&core, &self.hand, false).await;
+        self.look_for_awaited().await?;
+        let (max, in_turn) = (core.options.max_spawned_in_hand, self.hand.in_turn());
+        let (skip, one_of) = self.hand.paused();
+        let turn = Turn {
+            held: self.shards.open(),
+            room: max.saturating_sub(in_turn),
+            beyond: (2 * max).saturating_sub(in_turn),
+            in_hand: self.hand.by_group(),
+            skip,
+            one_of,
+            after: std::mem::take(&mut self.after),
+        };
+        let turned = core.store.jobs().claim_in_turn(turn).await?;
+        self.after = turned.after;
+        for claimed in turned.claimed {
+            self.take(claimed, None);
+        }
+        if turned.more {
+            core.spawner.poke.notify_one();
+        }
+        Ok(())
+    }
+
+    /// A program that embeds a node runs what it recorded itself.
+    async fn look_for_own(&mut self) -> Result<(), lydian_store::Error> {
         self.look_for_awaited().await?;
         let core = self.core.clone();
         let spawner = &core.spawner;
         let (any, mark) = spawner.wanted.own_now();
-        if !spawner.all && !any && self.held.is_empty() {
+        if !any && self.shards.is_empty() {
             return Ok(());
         }
-        let mut shards = core.store.jobs().due_shards().await?;
-        if !spawner.all {
-            shards = spawner.wanted.own_of(shards, mark);
-        }
-        for shard in shards {
-            let in_turn = self.counts.lock().in_turn;
-            let room = core.options.max_spawned_in_hand.saturating_sub(in_turn);
+        let shards = core.store.jobs().due_shards().await?;
+        for shard in spawner.wanted.own_of(shards, mark) {
+            let room = core
+                .options
+                .max_spawned_in_hand
+                .saturating_sub(self.hand.in_turn());
             if room == 0 {
                 break;
             }
@@ -125,12 +155,8 @@ impl Runner {
                 self.take(claimed, None);
             }
         }
-        if !spawner.all {
-            self.release(|shard, counts| {
-                !spawner.wanted.has_own(shard) && !counts.shards.contains_key(&shard)
-            })
-            .await;
-        }
+        let unused = |shard| !spawner.wanted.has_own(shard) && !self.hand.has_of(shard);
+        self.shards.release(&core, unused).await;
         Ok(())
     }
 
@@ -138,7 +164,7 @@ impl Runner {
     async fn look_for_awaited(&mut self) -> Result<(), lydian_store::Error> {
         let core = self.core.clone();
         let max = core.options.max_spawned_in_hand;
-        let mut in_hand = self.counts.lock().awaited.clone();
+        let mut in_hand = self.hand.awaited();
         let awaited = core.spawner.wanted.take_awaited(|depth| {
             let count = in_hand.entry(depth).or_default();
             *count += 1;
@@ -166,7 +192,7 @@ impl Runner {
     ) -> Result<Vec<Claimed>, lydian_store::Error> {
         match claimed {
             Err(lydian_store::Error::Conflict(Conflict::Epoch { .. })) => {
-                self.held.remove(&shard);
+                self.shards.lost(shard);
                 Ok(Vec::new())
             }
             claimed => claimed,
@@ -174,307 +200,38 @@ impl Runner {
     }
 
     fn take(&mut self, claimed: Claimed, awaited_at: Option<u32>) {
-        let counted = InHand::new(&self.counts, claimed.job.shard, awaited_at);
-        let core = self.core.clone();
-        self.in_hand.spawn(async move {
-            run_job(core, claimed).await;
-            drop(counted);
-        });
+        let job = &claimed.job;
+        let in_hand = self
+            .hand
+            .take(&job.id, job.shard, &claimed.group, awaited_at);
+        self.in_hand
+            .spawn(job::carry_through(self.core.clone(), claimed, in_hand));
     }
 
+    /// The epoch in which a shard is held. What nodes share is acquired as part of a whole, what is
+    /// a program's own when it is needed.
     async fn epoch(&mut self, shard: Shard) -> Result<Option<Epoch>, lydian_store::Error> {
-        if let Some(epoch) = self.held.get(&shard) {
-            return Ok(Some(*epoch));
-        }
-        let node = &self.core.spawner.identity.node;
-        let epoch = self
-            .core
-            .store
-            .leases()
-            .acquire(&shard.lease(), node, LEASE)
-            .await?;
-        if let Some(epoch) = epoch {
-            self.held.insert(shard, epoch);
-        }
-        Ok(epoch)
-    }
-
-    async fn renew(&mut self) -> Result<(), lydian_store::Error> {
-        if self.held.is_empty() || self.renewed.elapsed() < RENEW_EVERY {
-            return Ok(());
-        }
-        let held = self
-            .core
-            .store
-            .leases()
-            .renew_all(&self.core.spawner.identity.node)
-            .await?;
-        self.renewed = Instant::now();
-        self.held.retain(|shard, epoch| {
-            let lease = shard.lease();
-            held.iter()
-                .any(|(name, renewed)| *name == lease && renewed == epoch)
-        });
-        Ok(())
-    }
-
-    /// Gives up the shards of which it is true.
-    async fn release(&mut self, unused: impl Fn(Shard, &Counts) -> bool) {
-        let (leases, node) = (self.core.store.leases(), &self.core.spawner.identity.node);
-        let given_up: Vec<_> = {
-            let counts = self.counts.lock();
-            let of_shard = |shard: &Shard, _: &mut Epoch| unused(*shard, &counts);
-            self.held.extract_if(of_shard).collect()
-        };
-        for (shard, epoch) in given_up {
-            if let Err(error) = leases.release(&shard.lease(), node, epoch).await {
-                tracing::debug!(%error, "a lease was not given up; it lapses by itself");
-            }
+        match self.core.spawner.all {
+            true => Ok(self.shards.epoch(shard)),
+            false => self.shards.acquire(&self.core, shard).await,
         }
     }
 }
 
-impl InHand {
-    fn new(counts: &Arc<Mutex<Counts>>, shard: Shard, awaited_at: Option<u32>) -> Self {
-        let mut all = counts.lock();
-        *all.shards.entry(shard).or_default() += 1;
-        match awaited_at {
-            Some(depth) => *all.awaited.entry(depth).or_default() += 1,
-            None => all.in_turn += 1,
+/// Stops jobs in hand that another process has ended, as a cancellation does there.
+async fn watch(core: Arc<Core>, hand: Hand, done: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = done.cancelled() => return,
+            () = tokio::time::sleep(WATCH_EVERY) => {}
         }
-        Self {
-            counts: counts.clone(),
-            shard,
-            awaited_at,
+        let jobs = hand.jobs(WATCH_EVERY);
+        if jobs.is_empty() {
+            continue;
         }
-    }
-}
-
-impl Drop for InHand {
-    fn drop(&mut self) {
-        let mut all = self.counts.lock();
-        if let Entry::Occupied(mut left) = all.shards.entry(self.shard) {
-            *left.get_mut() -= 1;
-            if *left.get() == 0 {
-                left.remove();
-            }
-        }
-        match self.awaited_at {
-            Some(depth) => *all.awaited.entry(depth).or_default() -= 1,
-            None => all.in_turn -= 1,
+        match core.store.jobs().ended(jobs).await {
+            Ok(ended) => ended.iter().for_each(|id| core.stop_job(id)),
+            Err(error) => tracing::debug!(%error, "cannot look at the calls in hand"),
         }
     }
-}
-
-/// What became of an attempt.
-enum End {
-    Ended(Box<Ended>, State),
-    /// Not run: someone shall run it.
-    HandBack,
-    /// Interrupted by the node's end: someone shall run it again.
-    Interrupted,
-    /// Another owner has the job now.
-    Lost,
-}
-
-async fn run_job(core: Arc<Core>, claimed: Claimed) {
-    let id = claimed.job.id.clone();
-    let end = match attempt_job(&core, &claimed).await {
-        Ok(end) => end,
-        Err(error) => failed(Failure::new(
-            FailureKind::Interrupted,
-            format!("the call could not be run: {error}"),
-        )),
-    };
-    let (mut ended, state) = match end {
-        End::Ended(ended, state) => (ended, state),
-        End::HandBack => {
-            let _ = core.store.jobs().unclaim(vec![id]).await;
-            return;
-        }
-        End::Interrupted => return give_back(&core, &claimed).await,
-        End::Lost => return core.spawner.wanted.ended(&claimed.job),
-    };
-    // The work is done; only a store that stays broken makes it be done again.
-    for pause in 1..=10 {
-        match core.record(&claimed, &mut ended, state).await {
-            Ok(()) => {
-                core.spawner.wanted.ended(&claimed.job);
-                return;
-            }
-            Err(error) => tracing::warn!(%id, %error, "cannot record a result, trying again"),
-        }
-        tokio::time::sleep(STORE_PAUSE * pause).await;
-    }
-    let _ = core.store.jobs().unclaim(vec![id]).await;
-}
-
-/// Ends the attempt without ending the job, which is queued again at once.
-async fn give_back(core: &Core, claimed: &Claimed) {
-    let (jobs, id) = (core.store.jobs(), claimed.job.id.clone());
-    // The last attempt is left open, for ending it would end the job; the next owner counts it.
-    let given_back = match claimed.attempt.number < claimed.job.max_attempts {
-        true => jobs
-            .retry(id, claimed.attempt, now_ms(), Bytes::new())
-            .await
-            .map(drop),
-        false => jobs.unclaim(vec![id]).await,
-    };
-    if let Err(error) = given_back {
-        tracing::warn!(id = %claimed.job.id, %error, "cannot hand a call back; it is claimed again by the next owner");
-    }
-}
-
-async fn attempt_job(core: &Arc<Core>, claimed: &Claimed) -> Result<End, Error> {
-    if claimed.exhausted() {
-        let times = claimed.job.max_attempts;
-        let text =
-            format!("the node went down under the call {times} times; it is not tried again");
-        return Ok(failed(
-            Failure::new(FailureKind::Interrupted, text).hint("look at the node's log"),
-        ));
-    }
-    let payload = Payload::decode(claimed.payload.clone())
-        .map_err(|_| Error::Internal("the recorded call cannot be read".into()))?;
-    let checked = check(core, &payload).await?;
-    let id = claimed
-        .job
-        .id
-        .as_str()
-        .parse()
-        .map_err(|_| Error::Internal("the call's id is malformed".into()))?;
-    let running = core.begin_as(NewCall {
-        id,
-        kind: Kind::Spawn,
-        target: checked.target.clone(),
-        limits: checked.limits,
-        attempt: claimed.attempt.number,
-        lineage: lineage(core, &payload)?,
-        cancel: CancellationToken::new(),
-        log_bytes: core.options.call_log_bytes,
-    });
-    let seat = loop {
-        match core.seat(&running.call).await {
-            Ok(seat) => break seat,
-            Err(Error::Draining) => return Ok(End::HandBack),
-            // A durable call has time.
-            Err(_) => tokio::time::sleep(STORE_PAUSE).await,
-        }
-    };
-    // Not begun when the node stops, so it need not begin here.
-    if core.spawner.stopping.is_cancelled() {
-        core.leave(seat);
-        return Ok(End::HandBack);
-    }
-    let started = core
-        .store
-        .jobs()
-        .started(vec![(claimed.job.id.clone(), claimed.attempt)])
-        .await?;
-    if started.contains(&Accepted::Stale) {
-        return Ok(End::Lost);
-    }
-    if running.call.is_interrupted() {
-        return Ok(End::Interrupted);
-    }
-    if running.call.cancel.is_cancelled() {
-        return Ok(End::Lost);
-    }
-    // Not before it runs: what is in line must not hold much.
-    let args = arguments(core, &payload).await?;
-    let sink = running.sink(None);
-    let outcome = running.run(seat, args, sink).await;
-    if outcome.result.is_err() && running.call.is_interrupted() {
-        return Ok(End::Interrupted);
-    }
-    Ok(ended(&running, outcome))
-}
-
-/// The pinned function, and its limits as the spawn lowered them.
-async fn check(core: &Core, payload: &Payload) -> Result<Checked, Error> {
-    let target = v1::Target {
-        code: Some(match payload.app.as_str() {
-            "" => v1::target::Code::Component(payload.component.clone()),
-            app => v1::target::Code::App(v1::AppRef {
-                environment: payload.environment.clone(),
-                app: app.to_owned(),
-                version: payload.version,
-            }),
-        }),
-        function: payload.function.clone(),
-        environment: payload.environment.clone(),
-    };
-    let target = core.resolver.accepted_function(&target).await?;
-    core.limited(target, payload.limits.as_ref())
-}
-
-/// What led to the call when it was recorded. It has its own time, whatever its caller has.
-fn lineage(core: &Core, payload: &Payload) -> Result<Lineage, Error> {
-    let root = match payload.root.as_str() {
-        "" => None,
-        root => Some(core.roots.find(root, payload.root_left)?),
-    };
-    Ok(Lineage {
-        depth: payload.depth,
-        parent: payload.parent.parse().ok(),
-        environment: payload.environment.clone(),
-        traceparent: payload.traceparent.clone(),
-        root,
-        deadline: None,
-    })
-}
-
-async fn arguments(core: &Core, payload: &Payload) -> Result<Bytes, Error> {
-    if payload.args_blob.is_empty() {
-        return Ok(payload.args.clone());
-    }
-    let digest = Digest::try_from(&payload.args_blob[..]).map_err(|error| {
-        Error::Internal(format!("the recorded arguments cannot be found: {error}"))
-    })?;
-    Ok(core.store.blobs().get(&digest).await?)
-}
-
-fn ended(running: &Running, outcome: Outcome) -> End {
-    let state = match &outcome.result {
-        Ok(_) => State::Succeeded,
-        Err(failure) if failure.kind == FailureKind::Cancelled => State::Cancelled,
-        Err(_) => State::Failed,
-    };
-    let ended = Ended {
-        outcome: Some(convert::outcome(outcome)),
-        log: kept_log(running),
-        limits: Some(convert::limits(&running.call.limits)),
-        value_blob: Bytes::new(),
-    };
-    End::Ended(Box::new(ended), state)
-}
-
-fn failed(failure: Failure) -> End {
-    End::Ended(
-        Box::new(Ended::failure(convert::failure(failure))),
-        State::Failed,
-    )
-}
-
-/// The newest output, up to a bound.
-fn kept_log(running: &Running) -> Vec<v1::LogChunk> {
-    let Some(log) = running.call.log_if_any() else {
-        return Vec::new();
-    };
-    let mut chunks = log.kept();
-    let mut bytes = 0;
-    let fitting = chunks.iter().rev().take_while(|chunk| {
-        bytes += chunk.data.len();
-        bytes <= KEPT_LOG_BYTES
-    });
-    let first = chunks.len() - fitting.count();
-    let mut kept = chunks.split_off(first);
-    if let Some(oldest) = kept.first_mut() {
-        let dropped = chunks
-            .iter()
-            .map(|chunk| chunk.missed_bytes + chunk.data.len() as u64);
-        oldest.missed_bytes += dropped.sum::<u64>();
-        oldest.truncated |= oldest.missed_bytes > 0;
-    }
-    kept
 }

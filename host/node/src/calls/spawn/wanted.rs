@@ -1,8 +1,9 @@
 //! What this process has to do with jobs besides running any: those it recorded itself, and those its functions wait for.
 //!
-//! - **Own.** A program that embeds a node for a moment runs its own jobs and leaves those of others to their node.
-//!   It goes by shards, as claims do: while it has a job of its own in one, no other process can claim from it, so it
-//!   takes what else is due there, which are jobs of the same function, or seldom of another.
+//! - **Own.** A program that embeds a node for a moment runs its own jobs and leaves those of
+//!   others to their node. It goes by shards, as claims do: what it records is in a shard that
+//!   nodes leave alone while it holds it, and what else is due there, which two programs that chose
+//!   the same one may see, is run as well.
 //! - **Awaited.** A function that waits for a recorded call holds a sandbox meanwhile, and its job a place among those in
 //!   hand. Were the other behind so many that wait likewise, all would wait for ever, so it is claimed before them.
 
