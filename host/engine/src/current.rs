@@ -201,9 +201,10 @@ pub(crate) fn checkpoint() -> Result<()> {
         if now >= current.deadline {
             return Some(LimitHit::Timeout);
         }
-        let turn = current.cpu.turn.map_or(Duration::ZERO, |turn| {
-            now.saturating_duration_since(turn)
-        });
+        let turn = current
+            .cpu
+            .turn
+            .map_or(Duration::ZERO, |turn| now.saturating_duration_since(turn));
         (current.cpu.used + turn >= current.cpu.limit).then_some(LimitHit::Cpu)
     });
     match over.flatten() {

@@ -253,7 +253,12 @@ impl Engine {
         let host = &component.host;
         let slots = host.slots.clone().try_acquire_many_owned(component.slots);
         let stacks = match &host.stacks {
-            Some(stacks) => Some(stacks.clone().try_acquire_many_owned(component.stacks).ok()?),
+            Some(stacks) => Some(
+                stacks
+                    .clone()
+                    .try_acquire_many_owned(component.stacks)
+                    .ok()?,
+            ),
             None => None,
         };
         Some((slots.ok()?, stacks))
@@ -266,7 +271,11 @@ impl Engine {
 
     /// First the places, then the memory, in this order everywhere, so that two callers never wait for each other. Memory
     /// is waited for only so long: what holds it may be waiting for this very call.
-    async fn wait(&self, call: &Call, reserved: Option<Charge>) -> Result<(Places, Charge), Failure> {
+    async fn wait(
+        &self,
+        call: &Call,
+        reserved: Option<Charge>,
+    ) -> Result<(Places, Charge), Failure> {
         let gone = |_| stopped(call.name());
         let component = call.invocation.function.loaded();
         let host = &component.host;
@@ -321,12 +330,7 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
-    fn new(
-        engine: &Engine,
-        places: Places,
-        account: Account,
-        queued: Duration,
-    ) -> Admitted {
+    fn new(engine: &Engine, places: Places, account: Account, queued: Duration) -> Admitted {
         let counters = engine.0.counters.clone();
         counters.live.fetch_add(1, Ordering::Relaxed);
         counters.calls.fetch_add(1, Ordering::Relaxed);
@@ -387,7 +391,9 @@ impl Call {
             ..Usage::default()
         };
         Call {
-            limits: invocation.limits.resolved(engine.limits(), engine.limits_max()),
+            limits: invocation
+                .limits
+                .resolved(engine.limits(), engine.limits_max()),
             usage,
             invocation,
         }

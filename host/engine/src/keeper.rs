@@ -17,8 +17,8 @@ use crate::watch::{End, watch};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Instant;
-use wasmtime::component::Instance;
 use wasmtime::Store;
+use wasmtime::component::Instance;
 
 /// What a sandbox holds between calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -89,7 +89,13 @@ impl Limits {
             .or_else(|| time("cpu", self.cpu, ceiling.cpu))
             .or_else(|| size("memory", self.memory_bytes, ceiling.memory_bytes))
             .or_else(|| size("payload", self.payload_bytes, ceiling.payload_bytes))
-            .or_else(|| size("host-call-bytes", self.host_call_bytes, ceiling.host_call_bytes))
+            .or_else(|| {
+                size(
+                    "host-call-bytes",
+                    self.host_call_bytes,
+                    ceiling.host_call_bytes,
+                )
+            })
             .or_else(|| count("handles", self.handles, ceiling.handles))
             .or_else(|| count("open-files", self.open_files, ceiling.open_files))
             .or_else(|| size("output", self.output_bytes, ceiling.output_bytes))
@@ -254,7 +260,10 @@ mod tests {
         assert_eq!((given.memory_bytes, given.timeout), (100, ceiling.timeout));
         assert_eq!(given.cpu, Duration::from_secs(1));
         let (name, asked, most) = greedy.above(&ceiling).unwrap();
-        assert_eq!((name, asked.as_str(), most.as_str()), ("timeout", "360000s", "2s"));
+        assert_eq!(
+            (name, asked.as_str(), most.as_str()),
+            ("timeout", "360000s", "2s")
+        );
         assert_eq!(ceiling.above(&ceiling), None);
     }
 }

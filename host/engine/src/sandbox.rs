@@ -98,8 +98,8 @@ impl Ctx {
     /// Begins a call that may call others until `deadline`, and ends what the one before has left under way.
     pub(crate) fn may_call(&mut self, calls: Option<&Arc<dyn Calls>>, deadline: Instant) {
         let account = &self.account;
-        self.calling = calls
-            .map(|calls| Box::new(Calling::new(calls.clone(), deadline, account.clone())));
+        self.calling =
+            calls.map(|calls| Box::new(Calling::new(calls.clone(), deadline, account.clone())));
     }
 
     pub(crate) fn circumstances(&self) -> Circumstances {

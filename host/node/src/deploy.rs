@@ -182,7 +182,10 @@ impl Core {
         let manifest = Manifest::parse(&manifest_json)?;
         manifest.check_functions(component.interface())?;
         for function in &component.interface().functions {
-            if let Some(above) = manifest.limits(&function.name).above(self.engine.limits_max()) {
+            if let Some(above) = manifest
+                .limits(&function.name)
+                .above(self.engine.limits_max())
+            {
                 return Err(Error::above_ceiling(above));
             }
         }

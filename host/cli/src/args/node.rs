@@ -122,7 +122,9 @@ fn parse_limit_max(text: &str) -> Result<LimitArgs, String> {
         .collect();
     let known = names.join("`, `");
     let Some((name, value)) = text.split_once('=') else {
-        return Err(format!("write a limit and its value, such as `memory=2GiB`; the limits are `{known}`"));
+        return Err(format!(
+            "write a limit and its value, such as `memory=2GiB`; the limits are `{known}`"
+        ));
     };
     if !names.iter().any(|known| known == name) {
         return Err(format!("`{name}` is not a limit; the limits are `{known}`"));

@@ -1,9 +1,9 @@
 //! `lydian:calls` as a guest sees it: `wit/calls` says what each function does.
 
+use super::no_room;
 use super::{
     Calling, Calls, Error, ErrorKind, MAX_PENDING, MapItem, MapOptions, Mapping, Open, Target,
 };
-use super::no_room;
 use crate::ledger::{Account, Charge};
 use crate::sandbox::Ctx;
 use bytes::Bytes;
@@ -275,7 +275,10 @@ impl wit::HostMapping for Host<'_> {
             calling.count(inputs.len());
         }
         let inputs = match self.calling() {
-            Ok(calling) => inputs.into_iter().map(|input| calling.charged(input)).collect(),
+            Ok(calling) => inputs
+                .into_iter()
+                .map(|input| calling.charged(input))
+                .collect(),
             Err(error) => Err(error),
         };
         let inputs = match inputs {

@@ -120,9 +120,7 @@ pub(crate) async fn call_concurrent(
 
 /// Runs what functions of the store still do after they have returned: an async function may go on working.
 pub(crate) async fn run_out(store: &mut Store<Ctx>) -> Result<()> {
-    store
-        .run_concurrent(async |at| tasks_over(at).await)
-        .await
+    store.run_concurrent(async |at| tasks_over(at).await).await
 }
 
 /// Ends when no function of the store is at work any more.
@@ -140,11 +138,7 @@ async fn call_exclusive<const N: usize>(
     Ok(func.call_async(store, args).await?.0)
 }
 
-async fn call_shared<const N: usize>(
-    at: &Accessor<Ctx>,
-    func: Func,
-    args: Args,
-) -> Result<Bytes> {
+async fn call_shared<const N: usize>(at: &Accessor<Ctx>, func: Func, args: Args) -> Result<Bytes> {
     // SAFETY: `Args` and `Answer` follow the type of whichever function they are given.
     let func = unsafe { TypedFunc::<Args, Answer<N>>::new_unchecked(func) };
     Ok(func.call_concurrent(at, args).await?.0)

@@ -139,7 +139,6 @@ impl<T: Lift + 'static> StreamEnd<T> {
         self.most = (BATCH_BYTES / bytes_each.max(1)).max(1);
         send(&mut self.batches, store.data(), count, &items)
     }
-
 }
 
 /// Waits for room; `false` when nobody reads any more.

@@ -312,7 +312,10 @@ impl<'a, 'cx> Lifting<'a, 'cx> {
     #[cold]
     fn checkpoint(&mut self, reached: usize) -> Result<()> {
         current::checkpoint()?;
-        let taken = self.charge.as_ref().map_or(0, |charge| charge.bytes() as usize);
+        let taken = self
+            .charge
+            .as_ref()
+            .map_or(0, |charge| charge.bytes() as usize);
         if reached > taken {
             let more = current::charge_result(reached - taken)?;
             match &mut self.charge {

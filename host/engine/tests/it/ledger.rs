@@ -82,9 +82,17 @@ async fn growth_fails_when_the_node_is_full() {
     };
     live(&engine, 1).await;
     let pages = Value::U32(30 * 16);
-    let full = failure(engine.invoke(invocation(&f, std::slice::from_ref(&pages))).await);
+    let full = failure(
+        engine
+            .invoke(invocation(&f, std::slice::from_ref(&pages)))
+            .await,
+    );
     assert_eq!(full.kind, FailureKind::NodeFull, "{}", full.message);
-    assert!(full.message.contains("the node is full"), "{}", full.message);
+    assert!(
+        full.message.contains("the node is full"),
+        "{}",
+        full.message
+    );
     cancel.cancel();
     let _ = held.await;
     drained(&engine).await;
@@ -112,10 +120,18 @@ async fn nobody_gets_more_than_the_ceiling() {
         limits,
         ..invocation(f, &[])
     };
-    let large = failure(engine.invoke(greedy(&ready(&engine, &dirty(200)).await)).await);
+    let large = failure(
+        engine
+            .invoke(greedy(&ready(&engine, &dirty(200)).await))
+            .await,
+    );
     assert_eq!(large.kind, FailureKind::Memory, "{}", large.message);
     assert!(large.message.contains("10 MiB"), "{}", large.message);
-    let long = failure(engine.invoke(greedy(&ready(&engine, &dirty(1)).await)).await);
+    let long = failure(
+        engine
+            .invoke(greedy(&ready(&engine, &dirty(1)).await))
+            .await,
+    );
     assert_eq!(long.kind, FailureKind::Timeout, "{}", long.message);
 }
 
@@ -140,7 +156,11 @@ async fn bodies_that_are_not_sent_are_on_the_account() {
 fn many_strings(outer: usize) -> String {
     let rows = "\\00\\00\\01\\00\\40\\42\\0f\\00".repeat(outer);
     let mut head = String::new();
-    for byte in 1024u32.to_le_bytes().into_iter().chain((outer as u32).to_le_bytes()) {
+    for byte in 1024u32
+        .to_le_bytes()
+        .into_iter()
+        .chain((outer as u32).to_le_bytes())
+    {
         head += &format!("\\{byte:02x}");
     }
     format!(
@@ -244,8 +264,13 @@ async fn a_component_larger_than_the_pool_is_refused() {
       (core module $m (memory 1) (memory 1) (memory 1) (func (export "f")))
       (core instance $i (instantiate $m))
       (func (export "f") (canon lift (core func $i "f"))))"#;
-    let error = prepare(&engine, wat::parse_str(wat).unwrap()).await.unwrap_err();
+    let error = prepare(&engine, wat::parse_str(wat).unwrap())
+        .await
+        .unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("needs 3 places") && text.contains("has 2"), "{text}");
+    assert!(
+        text.contains("needs 3 places") && text.contains("has 2"),
+        "{text}"
+    );
     assert!(!error.hints().is_empty());
 }

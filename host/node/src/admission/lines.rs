@@ -67,7 +67,14 @@ impl Need {
             memory,
             ..
         } = *self;
-        (Reverse(self.depth), calls, nested, sandboxes, stacks, memory)
+        (
+            Reverse(self.depth),
+            calls,
+            nested,
+            sandboxes,
+            stacks,
+            memory,
+        )
     }
 
     fn level(&self) -> u32 {
@@ -102,12 +109,7 @@ impl Lines {
     }
 
     /// Whether there are places for `need` now.
-    pub(super) fn fits(
-        &self,
-        need: Need,
-        held_back: Option<Need>,
-        admission: &Admission,
-    ) -> bool {
+    pub(super) fn fits(&self, need: Need, held_back: Option<Need>, admission: &Admission) -> bool {
         // What needs more than there ever is runs alone.
         if self.taken == 0 {
             return true;
@@ -197,7 +199,10 @@ impl Lines {
     }
 
     fn level_of(&self, need: Need) -> u32 {
-        let held = self.holding.get(&need.call).map_or(0, |holding| holding.level);
+        let held = self
+            .holding
+            .get(&need.call)
+            .map_or(0, |holding| holding.level);
         need.level().max(held)
     }
 

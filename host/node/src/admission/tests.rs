@@ -322,7 +322,15 @@ async fn calls_wait_for_memory() {
         memory: 15 * MIB,
         ..nested()
     };
-    assert!(admission.slot(Need { nested: false, ..child }).await.is_err());
+    assert!(
+        admission
+            .slot(Need {
+                nested: false,
+                ..child
+            })
+            .await
+            .is_err()
+    );
     assert!(admission.slot(child).await.is_ok());
     drop((first, second));
     assert_eq!((admission.taken(), ledger.used()), (0, 0));
@@ -332,12 +340,12 @@ async fn calls_wait_for_memory() {
 #[tokio::test]
 async fn stacks_are_counted() {
     let admission = admission(10, 10, 60_000);
-    let many = Need {
-        stacks: 7,
-        ..of(A)
-    };
+    let many = Need { stacks: 7, ..of(A) };
     let first = admission.slot(many).await.unwrap();
-    let mut second = Box::pin(admission.slot(Need { call: a_call(), ..many }));
+    let mut second = Box::pin(admission.slot(Need {
+        call: a_call(),
+        ..many
+    }));
     assert!(futures::poll!(&mut second).is_pending());
     drop(first);
     drop(second.await.unwrap());
@@ -362,7 +370,9 @@ enum Way {
 
 fn tree(seed: &mut u64, depth: u32) -> Tree {
     let mut next = |below: u64| {
-        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (*seed >> 33) % below
     };
     if depth == 0 || next(3) == 0 {
@@ -372,7 +382,11 @@ fn tree(seed: &mut u64, depth: u32) -> Tree {
     let ways: Vec<Way> = (0..count)
         .map(|_| [Way::Nested, Way::Recorded][next(2) as usize])
         .collect();
-    Tree::Calls(ways.into_iter().map(|way| (way, tree(seed, depth - 1))).collect())
+    Tree::Calls(
+        ways.into_iter()
+            .map(|way| (way, tree(seed, depth - 1)))
+            .collect(),
+    )
 }
 
 /// Runs a tree whose root is `depth` deep.
@@ -397,15 +411,29 @@ fn run(
                 ..need
             };
             let need = match way {
-                Way::Nested => Need { depth: below, nested: true, ..own },
-                Way::Recorded => Need { depth: 0, nested: false, ..own },
+                Way::Nested => Need {
+                    depth: below,
+                    nested: true,
+                    ..own
+                },
+                Way::Recorded => Need {
+                    depth: 0,
+                    nested: false,
+                    ..own
+                },
             };
             let child = Arc::new(clone(child));
             // A recorded one is in line before anybody waits for it; what it makes is deeper once it has been raised.
             let ran = match way {
                 Way::Nested => tokio::spawn(run(admission.clone(), need, child)),
                 Way::Recorded => {
-                    let (at, raised) = (admission.clone(), Need { depth: below, ..need });
+                    let (at, raised) = (
+                        admission.clone(),
+                        Need {
+                            depth: below,
+                            ..need
+                        },
+                    );
                     let queued = tokio::spawn(async move {
                         let slot = at.slot(need).await.unwrap();
                         rest(at, slot, raised, child).await;
@@ -448,9 +476,12 @@ fn rest(
 fn clone(tree: &Tree) -> Tree {
     match tree {
         Tree::Leaf => Tree::Leaf,
-        Tree::Calls(calls) => {
-            Tree::Calls(calls.iter().map(|(way, child)| (*way, clone(child))).collect())
-        }
+        Tree::Calls(calls) => Tree::Calls(
+            calls
+                .iter()
+                .map(|(way, child)| (*way, clone(child)))
+                .collect(),
+        ),
     }
 }
 
@@ -471,7 +502,11 @@ async fn no_set_of_waiting_functions_stops_itself() {
         });
         let all = futures::future::join_all(ran.collect::<Vec<_>>());
         let ended = tokio::time::timeout(Duration::from_secs(50), all).await;
-        assert!(ended.is_ok(), "round {round}: {} sandboxes held for ever", admission.taken());
+        assert!(
+            ended.is_ok(),
+            "round {round}: {} sandboxes held for ever",
+            admission.taken()
+        );
         assert_eq!(admission.taken(), 0);
     }
 }

@@ -27,7 +27,6 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lineage::{Lineage, Root};
-use waiting::Waits;
 use lydian_api::v1;
 use lydian_engine::calls::{Calls, Error, ErrorKind, MapOptions, Mapping, Request, Target};
 use lydian_engine::{FailureKind, Outcome};
@@ -35,6 +34,7 @@ use lydian_store::Job;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+use waiting::Waits;
 
 /// How often a function that waits for a recorded call says so to whoever claims them, and to admission once it was.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);

@@ -64,7 +64,11 @@ impl Caller {
     /// The caller is as deep as calls may be.
     pub(super) fn waits_for_recorded(&self, job: &Job) -> Result<Waiting, Error> {
         let depth = self.depth();
-        let levels = self.core.admission.of(self.target.function.is_concurrent()).levels();
+        let levels = self
+            .core
+            .admission
+            .of(self.target.function.is_concurrent())
+            .levels();
         if depth > levels {
             return Err(too_deep(job.function.function.as_str(), levels));
         }
