@@ -118,6 +118,9 @@ impl Ledger {
 
 /// Adds `bytes` unless the sum would pass `limit`.
 fn take(used: &AtomicU64, bytes: u64, limit: u64) -> bool {
+    if bytes == 0 {
+        return true;
+    }
     used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
         used.checked_add(bytes).filter(|sum| *sum <= limit)
     })

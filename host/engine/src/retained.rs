@@ -9,7 +9,7 @@
 
 use std::any::Any;
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi_http::FieldMap;
+use wasmtime_wasi_http::{FieldMap, p3};
 use wasmtime_wasi_http::p2::bindings::http::types::Method;
 use wasmtime_wasi_http::p2::body::HostOutgoingBody;
 use wasmtime_wasi_http::p2::types::{HostOutgoingRequest, HostOutgoingResponse};
@@ -67,6 +67,18 @@ fn bytes_of(entry: &dyn Any) -> u64 {
             _ => 0,
         };
         return (texts + method) as u64 + headers(&request.headers) + body(request.body.is_some());
+    }
+    // WASI 0.3: bodies are the guest's own streams.
+    if let Some(request) = entry.downcast_ref::<p3::Request>() {
+        let authority = request.authority.as_ref();
+        let path = request.path_with_query.as_ref();
+        let texts = authority.map_or(0, |text| text.as_str().len())
+            + path.map_or(0, |text| text.as_str().len())
+            + request.method.as_str().len();
+        return texts as u64 + headers(&request.headers);
+    }
+    if let Some(response) = entry.downcast_ref::<p3::Response>() {
+        return headers(&response.headers);
     }
     if let Some(response) = entry.downcast_ref::<HostOutgoingResponse>() {
         return headers(&response.headers) + body(response.body.is_some());
