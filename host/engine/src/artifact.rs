@@ -293,8 +293,11 @@ impl Store {
         if let Err(error) = stored.file.sync_data() {
             tracing::warn!(artifact = %key, %error, "a compiled component did not reach the disk");
             let _ = fs::remove_file(self.path(key));
-        } else if let Ok(stamp) = Stamp::of(&stored.file) {
-            self.note(key, &stamp);
+        } else if let Some(saved) = self.checked.lock().get(key).copied()
+            && Stamp::of(&stored.file).is_ok_and(|stamp| stamp == saved)
+        {
+            // The stamp of what was written, not of what has become of it since.
+            self.note(key, &saved);
         }
     }
 

@@ -275,6 +275,9 @@ impl std::fmt::Debug for Function {
     }
 }
 
+/// What wasmtime counts memories in before they are there.
+const WASM_PAGE_BYTES: u64 = 64 << 10;
+
 const LIFT_SYNC: u8 = 0;
 const LIFT_ASYNC: u8 = 1;
 
@@ -382,6 +385,7 @@ fn link(
         .as_ref()
         .map_or(1, |needs| Pool::slots(needs.num_memories, needs.num_tables));
     let initial = needs.and_then(|needs| needs.max_initial_memory_size);
+    let initial = initial.map(|pages| pages.saturating_mul(WASM_PAGE_BYTES));
     let stacks = match &host.stacks {
         Some(_) => Pool::stacks(slots),
         None => 1,

@@ -63,21 +63,15 @@ pub(crate) fn describe(component: &[u8]) -> Result<String, Unusable> {
 }
 
 fn unread(error: &lydian_value::InspectError) -> Unusable {
-    let (mut reason, mut hints) = (error.to_string(), error.hints());
-    // The parser's words for what is valid, and what WIT alone has no place for.
-    let rest = reason.strip_suffix("` was not a function or instance");
-    let exported = rest.and_then(|rest| rest.split_once("component export `"));
-    if let Some((_, name)) = exported {
-        reason = format!(
-            "it exports the type `{name}` at its root, where only functions and interfaces can be described"
-        );
-        hints =
-            vec!["export an interface that has the type and the functions that use it".to_owned()];
-    }
+    use lydian_value::InspectError::{FixedListTooLong, NameTooLong, TooLarge, TooManyTypes};
     Unusable {
-        reason,
-        hints,
-        too_large: false,
+        reason: error.to_string(),
+        hints: error.hints(),
+        // What is too much to describe is too much to compile.
+        too_large: matches!(
+            error,
+            FixedListTooLong | NameTooLong { .. } | TooLarge | TooManyTypes
+        ),
     }
 }
 

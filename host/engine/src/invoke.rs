@@ -265,8 +265,8 @@ impl Engine {
     }
 
     fn free_memory(&self, call: &Call) -> Option<Charge> {
-        let initial = call.invocation.function.initial_bytes();
-        self.0.ledger.charge(initial.min(call.limits.memory_bytes))
+        let start = call.invocation.function.initial_bytes() + call.invocation.args.len() as u64;
+        self.0.ledger.charge(start.min(call.limits.memory_bytes))
     }
 
     /// First the places, then the memory, in this order everywhere, so that two callers never wait for each other. Memory

@@ -55,7 +55,10 @@ const MAX_HOST_CALL_BYTES: u64 = 64 << 20;
 const MAX_HANDLES: u32 = 1 << 16;
 /// A process has often no more descriptors than this.
 const MAX_OPEN_FILES: u32 = 4_096;
-const MAX_OUTPUT_BYTES: u64 = 1 << 30;
+/// What is printed is passed on or dropped, never held, so this is what a day of it may come to.
+const MAX_OUTPUT_BYTES: u64 = 1 << 40;
+/// As fast as memory.
+const MAX_OUTPUT_BYTES_PER_SECOND: u64 = 1 << 40;
 
 impl Limits {
     /// The most that a call may be given on a node with `memory_bytes` for guests that says nothing else.
@@ -69,7 +72,7 @@ impl Limits {
             handles: MAX_HANDLES,
             open_files: MAX_OPEN_FILES,
             output_bytes: MAX_OUTPUT_BYTES,
-            output_bytes_per_second: MAX_OUTPUT_BYTES,
+            output_bytes_per_second: MAX_OUTPUT_BYTES_PER_SECOND,
         }
     }
 

@@ -9,10 +9,10 @@
 
 use std::any::Any;
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi_http::{FieldMap, p3};
 use wasmtime_wasi_http::p2::bindings::http::types::Method;
 use wasmtime_wasi_http::p2::body::HostOutgoingBody;
 use wasmtime_wasi_http::p2::types::{HostOutgoingRequest, HostOutgoingResponse};
+use wasmtime_wasi_http::{FieldMap, p3};
 
 /// One write of a guest into the body of a request: larger ones are cut.
 pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;

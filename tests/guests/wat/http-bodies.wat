@@ -1,4 +1,4 @@
-;; go(n): n outgoing requests that are never sent, 2 MiB written into the body of each; then it spins.
+;; go(n): n outgoing requests that are never sent, two writes of 64 KiB into the body of each; then it spins.
 (component
   (import "wasi:io/error@0.2.6" (instance $err (export "error" (type (sub resource)))))
   (alias export $err "error" (type $error))
@@ -47,8 +47,8 @@
         (local.set $b (i32.load (i32.const 4)))
         (call $bw (local.get $b) (i32.const 0))
         (local.set $s (i32.load (i32.const 4)))
-        (call $w (local.get $s) (i32.const 65536) (i32.const 1048576) (i32.const 0))
-        (call $w (local.get $s) (i32.const 65536) (i32.const 1048576) (i32.const 0))
+        (call $w (local.get $s) (i32.const 65536) (i32.const 65536) (i32.const 0))
+        (call $w (local.get $s) (i32.const 65536) (i32.const 65536) (i32.const 0))
         (call $dos (local.get $s))
         (call $db (local.get $b))
         (local.set $i (i32.add (local.get $i) (i32.const 1)))

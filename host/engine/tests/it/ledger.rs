@@ -237,7 +237,7 @@ async fn results_are_on_the_ledger_until_they_are_dropped() {
 }
 
 /// `n` streams, one write of 60 MiB on each, which nobody reads.
-const STALLED: &str = include_str!("../../../../tests/guests/wat/stalled-streams.wat");
+const STALLED: &str = include_str!("stalled-streams.wat");
 
 /// A guest that writes much must not make the host hold it, however many streams it has.
 #[tokio::test]

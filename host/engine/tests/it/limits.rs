@@ -247,7 +247,7 @@ async fn payloads_of_all_calls_are_bounded() {
     }
     // Three results and the arguments fill the node's megabyte: there is no room for a fourth result.
     let failure = failure(call().await);
-    assert_eq!(failure.kind, FailureKind::Payload);
+    assert_eq!(failure.kind, FailureKind::NodeFull);
     assert!(
         failure.message.contains("other calls"),
         "{}",
@@ -260,7 +260,7 @@ async fn payloads_of_all_calls_are_bounded() {
 /// Arguments wait for room rather than fail: the caller has sent them already.
 #[tokio::test]
 async fn arguments_wait_for_room() {
-    let (_directory, engine) = engine_with(|options| options.payload_bytes = Some(1 << 20));
+    let (_directory, engine) = engine_with(|options| options.guest_memory_bytes = Some(8 << 20));
     let component = prepare(
         &engine,
         wat::parse_str(crate::support::echo("(list u8)")).unwrap(),
@@ -268,11 +268,7 @@ async fn arguments_wait_for_room() {
     .await
     .unwrap();
     let function = component.function("").unwrap();
-    let argument = crate::support::padded(Value::Bytes(vec![7; 450 << 10].into()));
-    let call = || engine.invoke(invocation(&function, std::slice::from_ref(&argument)));
-    let first = call().await.result.unwrap();
-    let second = call().await;
-    assert_eq!(failure(second).kind, FailureKind::Payload);
+    let others = engine.ledger().charge((8 << 20) - (500 << 10)).unwrap();
     let large = crate::support::padded(Value::Bytes(vec![7; 900 << 10].into()));
     let waiting = engine.invoke(invocation(&function, &[large]));
     tokio::pin!(waiting);
@@ -281,7 +277,7 @@ async fn arguments_wait_for_room() {
             .await
             .is_err()
     );
-    drop(first);
+    drop(others);
     assert!(waiting.await.usage.queue > Duration::from_millis(90));
 }
 

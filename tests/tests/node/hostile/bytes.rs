@@ -111,6 +111,19 @@ async fn a_terabyte_of_random_numbers_is_refused() {
     }
 }
 
+/// `wasi:http` needs no grant to be asked for requests, and what is queued in those that are never sent is the sandbox's.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_never_sent_are_counted() {
+    let node = TestNode::start().await;
+    let limits = limits().memory_bytes(64 << 20);
+    let call = node.call(guests::HTTP_BODIES, "go", &["2000"], limits);
+    let ended = node.beside_others(call).await;
+    assert!(
+        matches!(ended, Ended::Failed(FailureKind::Memory, _)),
+        "{ended:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_million_headers_and_a_huge_one_are_refused() {
     let node = TestNode::start().await;
