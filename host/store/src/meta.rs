@@ -85,6 +85,10 @@ pub enum Guard {
 
 /// One write of a commit.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a commit has few writes, and a job in one is about to be written anyway"
+)]
 pub enum Write {
     Put(Key, Bytes),
     /// Deleting an absent key is no change.

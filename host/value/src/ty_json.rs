@@ -8,7 +8,7 @@
 //! without one is `null`.
 
 use crate::json::parse_unbounded;
-use crate::{Error, ErrorKind, FuncType, Interface, Limits, Type};
+use crate::{Error, ErrorKind, FuncType, Limits, Type};
 
 /// Levels of JSON that one level of type may take: `{"record": {"fields": [{"type": …}]}}`.
 const JSON_LEVELS: usize = 4;

@@ -364,7 +364,7 @@ fn the_printed_wit_is_bounded() {
     let imports: String = (0..8)
         .map(|n| format!(r#"(import "f{n}" (func {params}))"#))
         .collect();
-    let bytes = wat::parse_str(&format!("(component {imports})")).unwrap();
+    let bytes = wat::parse_str(format!("(component {imports})")).unwrap();
     assert_eq!(inspect(&bytes), Err(InspectError::TooLarge));
 }
 

@@ -90,6 +90,10 @@ mod tests {
 
     /// One test, as the node's places are the process's.
     #[tokio::test]
+    #[expect(
+        clippy::await_holding_lock,
+        reason = "it holds the lookups back, which run on threads of their own"
+    )]
     async fn lookups_are_bounded_per_sandbox_and_for_the_node() {
         let sandbox = || Lookups {
             resolve: stuck,

@@ -192,10 +192,7 @@ impl Open {
         if opened.await.is_err() {
             return;
         }
-        let end = match self.answer_all(&mut requests).await {
-            Ok(()) => None,
-            Err(end) => Some(end),
-        };
+        let end = self.answer_all(&mut requests).await.err();
         let Open {
             session,
             running,
