@@ -60,6 +60,10 @@ pub(crate) struct Global {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, for the length of the program"
+)]
 pub(crate) enum Command {
     New(new::Args),
     Run(run::Args),
