@@ -1,8 +1,8 @@
 //! The function's arguments as typed on the command line, bound to its parameters. Pure.
 //!
-//! By position, by name (`--name value`, `--name=value`), or mixed: positions then fill the parameters
-//! that are not named, in order. A bare `--flag` sets a bool. What follows `--` is by position, whatever
-//! it looks like. Texts are WAVE; what they mean is [`lydian_value`]'s.
+//! By position, by name (`--name value`, `--name=value`), or mixed: positions then fill the
+//! parameters that are not named, in order. A bare `--flag` sets a bool. What follows `--` is by
+//! position, whatever it looks like. Texts are WAVE; what they mean is [`lydian_value`]'s.
 
 use lydian_value::{ErrorKind, FuncType, Limits, Param, Type, Value, names};
 

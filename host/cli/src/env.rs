@@ -122,7 +122,8 @@ pub(crate) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
     Ok(base.data_dir().join("lydian"))
 }
 
-/// A path that begins with `~` from the user's home directory: only a shell's own words are expanded by the shell.
+/// A path that begins with `~` from the user's home directory: only a shell's own words are
+/// expanded by the shell.
 fn from_home(path: PathBuf) -> PathBuf {
     match (path.strip_prefix("~"), etcetera::home_dir()) {
         (Ok(rest), Ok(home)) => home.join(rest),

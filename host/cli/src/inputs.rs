@@ -1,10 +1,10 @@
 //! The input lines of a map: each one the arguments of one call, in JSON or WAVE. Pure.
 //!
-//! What a line holds is decided once, from the function's type, never line by line ([`Shape`]): for a
-//! function of several parameters the arguments, as an array, a tuple or an object by name; for a
-//! function of one parameter its value alone. So `[[]]` means the same in every line of a file, whatever
-//! stands in the others. A parameter whose values are never written in some kind of brackets leaves
-//! those free: around them stand the arguments, `[4]` for a `u64`.
+//! What a line holds is decided once, from the function's type, never line by line ([`Shape`]): for
+//! a function of several parameters the arguments, as an array, a tuple or an object by name; for a
+//! function of one parameter its value alone. So `[[]]` means the same in every line of a file,
+//! whatever stands in the others. A parameter whose values are never written in some kind of
+//! brackets leaves those free: around them stand the arguments, `[4]` for a `u64`.
 
 use bytes::Bytes;
 use lydian_value::{Error, FuncType, Limits, Param, Type, Value, json, wave};
@@ -165,7 +165,8 @@ impl<'a> Lines<'a> {
         self.either(trimmed, as_json, as_typed)
     }
 
-    /// What a line is in JSON, else in WAVE. One that is JSON is told what is wrong with it as JSON.
+    /// What a line is in JSON, else in WAVE. One that is JSON is told what is wrong with it as
+    /// JSON.
     fn either<T>(
         &self,
         line: &str,

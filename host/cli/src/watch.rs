@@ -1,9 +1,10 @@
 //! Which files changed, told soon after they were saved.
 //!
 //! One thread waits on the kernel (inotify) and tells of a change when nothing more was written for
-//! [`QUIET`]: an editor's save is several events, and half a file must not be built. New directories are
-//! watched as they appear, and so is what links lead to. Where builds write ([`Watch::ignore`], and every
-//! directory that says it is a cache), hidden files and editors' scratch files say nothing.
+//! [`QUIET`]: an editor's save is several events, and half a file must not be built. New
+//! directories are watched as they appear, and so is what links lead to. Where builds write
+//! ([`Watch::ignore`], and every directory that says it is a cache), hidden files and editors'
+//! scratch files say nothing.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -176,7 +177,8 @@ impl Watch {
         Ok(())
     }
 
-    /// Watches what a link leads to, and every link on the way. What cannot be watched there is only not noticed.
+    /// Watches what a link leads to, and every link on the way. What cannot be watched there is
+    /// only not noticed.
     fn follow(&self, path: &Path, depth: Option<usize>) {
         let mut at = path.to_owned();
         for _ in 0..MAX_LINKS {
@@ -325,8 +327,8 @@ fn counts(name: &OsStr) -> bool {
     !scratch && name != "Cargo.lock"
 }
 
-/// The files an artifact was made of, as cargo notes them beside it: those of path dependencies are among them, and what a
-/// build script asked for. Empty when there is no such note.
+/// The files an artifact was made of, as cargo notes them beside it: those of path dependencies are
+/// among them, and what a build script asked for. Empty when there is no such note.
 pub(crate) fn sources(artifact: &Path) -> Vec<PathBuf> {
     let note = std::fs::read_to_string(artifact.with_extension("d")).unwrap_or_default();
     let mut files = parse_note(&note);

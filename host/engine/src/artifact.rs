@@ -157,8 +157,8 @@ impl Store {
         })
     }
 
-    /// The artifact under `key`, or `None` when it must be compiled: it is not there, cannot be read, or was not right and is
-    /// gone now.
+    /// The artifact under `key`, or `None` when it must be compiled: it is not there, cannot be
+    /// read, or was not right and is gone now.
     ///
     /// # Errors
     /// [`Error::Io`] when this process has no descriptor or memory to spare: it had none for compiling either, and the artifact
@@ -224,7 +224,8 @@ impl Store {
         read.is_ok() && blake3::Hash::from_bytes(noted) == self.note_of(key, stamp)
     }
 
-    /// Notes that the file with this identity was checked. Where it cannot be, the file is checked again.
+    /// Notes that the file with this identity was checked. Where it cannot be, the file is checked
+    /// again.
     fn note(&self, key: &Key, stamp: &Stamp) {
         let temporary = temporary(&self.directory, &key.to_string());
         let mut options = File::options();

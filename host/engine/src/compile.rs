@@ -12,9 +12,9 @@
 //!
 //! [`Compiler::describe`] does as much for a component whose description alone is missing.
 //!
-//! Always true: hostile bytes are validated, described and compiled in a worker only; a worker that nobody waits for is killed; at most
-//! [`Options::workers`] run at once, the tenants in turn.
-//! Not done here: mapping artifacts and keeping components ([`crate::component`]).
+//! Always true: hostile bytes are validated, described and compiled in a worker only; a worker that
+//! nobody waits for is killed; at most [`Options::workers`] run at once, the tenants in turn. Not
+//! done here: mapping artifacts and keeping components ([`crate::component`]).
 
 mod error;
 mod flight;
@@ -58,12 +58,13 @@ const MOST_MEMORY_BYTES: u64 = 4 << 30;
 const LEAST_MEMORY_BYTES: u64 = 512 << 20;
 /// A thousand components of 1 MiB come to some 4 GiB of native code.
 const DEFAULT_CACHE_BYTES: u64 = 10 << 30;
-/// Somebody waits for every compilation, and others for the calls that run: beside guests on every core a worker gets a quarter of
-/// one (weights 335 and 1,024), and all of it when they leave time.
+/// Somebody waits for every compilation, and others for the calls that run: beside guests on every
+/// core a worker gets a quarter of one (weights 335 and 1,024), and all of it when they leave time.
 const DEFAULT_NICENESS: u8 = 5;
 /// Native code is three to four times as large as the component; ten times is none.
 const GROWTH: u64 = 10;
-/// What a component of no size may come to: memories whose data lies apart are written out, 16 MiB each.
+/// What a component of no size may come to: memories whose data lies apart are written out, 16 MiB
+/// each.
 const BASE_ARTIFACT_BYTES: u64 = 64 << 20;
 /// Below the data directory.
 const CACHE_DIRECTORY: &str = "artifacts";
@@ -239,7 +240,8 @@ impl Compiler {
         })
     }
 
-    /// What a component exports and imports, from where it was written down or from its bytes, which are only then asked for.
+    /// What a component exports and imports, from where it was written down or from its bytes,
+    /// which are only then asked for.
     ///
     /// # Errors
     /// As of [`Compiler::artifact`].
@@ -419,7 +421,8 @@ impl Compiler {
         answer
     }
 
-    /// Starts a worker on a thread of its own, which gives what it answers to `done`. Closing the pipe kills it.
+    /// Starts a worker on a thread of its own, which gives what it answers to `done`. Closing the
+    /// pipe kills it.
     fn start(
         &self,
         task: Task,

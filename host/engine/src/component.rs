@@ -52,9 +52,11 @@ pub(crate) struct Loaded {
     pub(crate) host: Arc<Host>,
     /// Slots of the pool that one sandbox takes.
     pub(crate) slots: u32,
-    /// Stacks that one sandbox may take: its own, and one for each instance that waits in a call of another.
+    /// Stacks that one sandbox may take: its own, and one for each instance that waits in a call of
+    /// another.
     pub(crate) stacks: u32,
-    /// Bytes that a sandbox has when it starts: what its memories declare, until the first one has shown what they take.
+    /// Bytes that a sandbox has when it starts: what its memories declare, until the first one has
+    /// shown what they take.
     initial_bytes: AtomicU64,
     /// Whether its functions can call others.
     calls: bool,
@@ -206,7 +208,8 @@ impl Function {
         self.component.stacks
     }
 
-    /// Whether a call of it may begin on the thread that asks for it. Results that name something open are not read twice.
+    /// Whether a call of it may begin on the thread that asks for it. Results that name something
+    /// open are not read twice.
     pub(crate) fn is_quick(&self) -> bool {
         let export = self.export();
         export.pace.is_quick() && !export.streams && !export.gives_handles

@@ -6,10 +6,10 @@
 //! It comes in two forms, [`Concurrency`]: most components never use the component model's async, and without the
 //! machinery for it (a task, a thread and a worker fiber per call) a sandbox costs half.
 //!
-//! Off, because no guest needs it or because it widens what a guest can reach: threads and shared memory, 64-bit
-//! memories, garbage collection and exceptions, stack switching, core dumps, Winch; error contexts, whose messages the host
-//! would keep without a bound on their bytes. What
-//! wasmtime was built without needs no line here.
+//! Off, because no guest needs it or because it widens what a guest can reach: threads and shared
+//! memory, 64-bit memories, garbage collection and exceptions, stack switching, core dumps, Winch;
+//! error contexts, whose messages the host would keep without a bound on their bytes. What wasmtime
+//! was built without needs no line here.
 
 use crate::pool::Pool;
 use wasmtime::{

@@ -194,7 +194,8 @@ pub(crate) fn charge_result(bytes: usize) -> Result<Charge> {
     charge.ok_or_else(|| LimitHit::NodePayload.into())
 }
 
-/// Whether the host may go on with work for the guest: copies obey the clocks as the guest's own code does.
+/// Whether the host may go on with work for the guest: copies obey the clocks as the guest's own
+/// code does.
 pub(crate) fn checkpoint() -> Result<()> {
     let over = with(|current| {
         let now = Instant::now();
@@ -213,7 +214,8 @@ pub(crate) fn checkpoint() -> Result<()> {
     }
 }
 
-/// Runs a turn of a sandbox on a thread that is not for guests, so that copies in it know to be short.
+/// Runs a turn of a sandbox on a thread that is not for guests, so that copies in it know to be
+/// short.
 pub(crate) fn on_borrowed_thread<R>(turn: impl FnOnce() -> R) -> R {
     struct GiveBack;
     impl Drop for GiveBack {

@@ -1,7 +1,9 @@
-//! Descriptors of the host that guests have open: files, directories, sockets and connections of every kind, counted as one.
+//! Descriptors of the host that guests have open: files, directories, sockets and connections of
+//! every kind, counted as one.
 //!
-//! Each belongs to a sandbox, whose limit is `open_files`, and to the node, whose process has only so many. [`Files::open`] takes
-//! one from both before anything is opened; it is given back when the last thing that needs it is gone:
+//! Each belongs to a sandbox, whose limit is `open_files`, and to the node, whose process has only
+//! so many. [`Files::open`] takes one from both before anything is opened; it is given back when
+//! the last thing that needs it is gone:
 //!
 //! - **Files and directories** are shared by their descriptor, its streams and reads under way. All of these hold the same
 //!   [`std::fs::File`], and [`Files::keep_file`] remembers it weakly: the count ends with it, not with the guest's handle.
@@ -9,8 +11,9 @@
 //!   lets streams outlive their socket.
 //! - **Connections** of `wasi:http` hold an [`Open`] of their own.
 //!
-//! The resource's end is told at once. That a stream was the last to hold a file is found out when it matters: before anything
-//! is refused, here or in another sandbox of the node, and when the node is asked how many are open.
+//! The resource's end is told at once. That a stream was the last to hold a file is found out when
+//! it matters: before anything is refused, here or in another sandbox of the node, and when the
+//! node is asked how many are open.
 //!
 //! **The count is never too low, and for a moment too high.** A socket's stream of WASI 0.3 gives its share back when wasmtime has
 //! told its end, which it does when the guest next waits for anything. A guest that lets go of streams and never waits in between
@@ -31,7 +34,8 @@ const SHARE: u64 = 4;
 const FEWEST: u64 = 64;
 /// There are not more ports to connect from.
 const MOST: u64 = 65_536;
-/// All sandboxes are looked through at most so often: a guest that asks again and again must not keep the others waiting.
+/// All sandboxes are looked through at most so often: a guest that asks again and again must not
+/// keep the others waiting.
 const SWEEP_PAUSE: Duration = Duration::from_millis(10);
 
 /// What all guests of a node have open. Clones are the same.
@@ -68,7 +72,8 @@ struct Kept {
     files: HashMap<usize, (Weak<File>, Open)>,
     /// By their place in the sandbox's table.
     sockets: HashMap<u32, Arc<Open>>,
-    /// Mounted directories, which only the node counts: they are the deployment's and open until the sandbox ends.
+    /// Mounted directories, which only the node counts: they are the deployment's and open until
+    /// the sandbox ends.
     mounts: usize,
     /// Whether the node knows of it.
     known: bool,
@@ -165,7 +170,8 @@ impl Descriptors {
         count.take() || (self.sweep(SWEEP_PAUSE) && count.take())
     }
 
-    /// Forgets files that are gone, in every sandbox, unless that was done within `pause`. Says whether it did.
+    /// Forgets files that are gone, in every sandbox, unless that was done within `pause`. Says
+    /// whether it did.
     fn sweep(&self, pause: Duration) -> bool {
         let mut sandboxes = self.0.sandboxes.lock();
         if sandboxes.swept.is_some_and(|at| at.elapsed() < pause) {
@@ -176,7 +182,8 @@ impl Descriptors {
             .outlived
             .retain(|(file, _)| file.strong_count() > 0);
         let live: Vec<_> = sandboxes.live.values().filter_map(Weak::upgrade).collect();
-        // A sandbox that ends just now takes itself out of the list, so the lock must be free by then.
+        // A sandbox that ends just now takes itself out of the list, so the lock must be free by
+        // then.
         drop(sandboxes);
         live.iter().for_each(|sandbox| sandbox.sweep());
         true
@@ -208,7 +215,8 @@ impl Files {
         Ok(self.0.taken())
     }
 
-    /// Counts a mounted directory. That it is opened was decided at deployment, so it only leaves less for others.
+    /// Counts a mounted directory. That it is opened was decided at deployment, so it only leaves
+    /// less for others.
     pub(crate) fn mount(&self) {
         self.0.node.0.count.add();
         self.0.kept.lock().mounts += 1;
@@ -322,7 +330,8 @@ mod tests {
         assert_eq!(node.used(), (1, 3));
     }
 
-    /// A socket's place in the table is given away again once it is dropped; its streams may still be there.
+    /// A socket's place in the table is given away again once it is dropped; its streams may still
+    /// be there.
     #[test]
     fn sockets_end_with_their_resource_and_their_streams() {
         let node = Descriptors::limited(100);

@@ -39,8 +39,8 @@ pub struct Options {
     pub compile: compile::Options,
     /// The most that any call may be given; what is not set has a ceiling of the engine's own.
     pub limits_max: Limits,
-    /// Bytes of all sandboxes together, with what the host holds for them and for callers; `None`: six tenths of the
-    /// machine's memory.
+    /// Bytes of all sandboxes together, with what the host holds for them and for callers; `None`:
+    /// six tenths of the machine's memory.
     pub guest_memory_bytes: Option<u64>,
     /// Of those, the results of all calls in flight; `None`: a quarter of the machine's memory.
     pub payload_bytes: Option<u64>,
@@ -115,7 +115,8 @@ pub struct Stats {
     pub components: usize,
 }
 
-/// What guests and callers may take of the machine's memory; the rest is for native code, compilers and the system.
+/// What guests and callers may take of the machine's memory; the rest is for native code, compilers
+/// and the system.
 const GUEST_MEMORY_TENTHS: u64 = 6;
 
 thread_local! {

@@ -1,4 +1,5 @@
-//! The part of `wasi:filesystem` that is ours: opening files and listing directories, which count ([`crate::descriptors`]).
+//! The part of `wasi:filesystem` that is ours: opening files and listing directories, which count
+//! ([`crate::descriptors`]).
 //!
 //! Directories come from [`Grants::mounts`](crate::Grants) and are read-only; the rest is wasmtime's.
 

@@ -1,7 +1,7 @@
 //! The handles among a call's arguments, checked before the guest is entered.
 //!
-//! What is found wrong half-way through lowering ends a session and everything in it, and a handle is the
-//! one part of an argument that its type does not vouch for.
+//! What is found wrong half-way through lowering ends a session and everything in it, and a handle
+//! is the one part of an argument that its type does not vouch for.
 
 use crate::outcome::{Failure, FailureKind};
 use lydian_value::{FuncType, Type, Value};
@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{ResourceType, Type as Actual};
 
-/// Refuses handles that are not open, are of another resource than the parameter's, or are given away in the same call that
-/// uses them otherwise. `open` answers what a handle is of.
+/// Refuses handles that are not open, are of another resource than the parameter's, or are given
+/// away in the same call that uses them otherwise. `open` answers what a handle is of.
 pub(crate) fn check(
     function: &FuncType,
     actual: &ComponentFunc,

@@ -1,8 +1,9 @@
 //! Descriptions of components, kept beside their artifacts.
 //!
-//! Describing a component takes its bytes and a millisecond or more, and its bytes may be hostile: so a compile worker does it
-//! ([`describe`]), and what it says is checked ([`check`]) and written down: JSON after the BLAKE3 hash of it. It is no code, and
-//! nothing that is safe depends on it: values are laid out by what wasmtime says of the artifact. A damaged one is made anew.
+//! Describing a component takes its bytes and a millisecond or more, and its bytes may be hostile:
+//! so a compile worker does it ([`describe`]), and what it says is checked ([`check`]) and written
+//! down: JSON after the BLAKE3 hash of it. It is no code, and nothing that is safe depends on it:
+//! values are laid out by what wasmtime says of the artifact. A damaged one is made anew.
 
 use crate::layout;
 use lydian_value::{Digest, Interface};
@@ -23,7 +24,8 @@ pub(crate) const MAX_BYTES: u64 = 8 << 20;
 pub(crate) struct Unusable {
     pub(crate) reason: String,
     pub(crate) hints: Vec<String>,
-    /// Its types are larger than the compiler reckons with, so that it is not to be compiled either.
+    /// Its types are larger than the compiler reckons with, so that it is not to be compiled
+    /// either.
     pub(crate) too_large: bool,
 }
 

@@ -173,9 +173,10 @@ impl Engine {
         task.await.unwrap_or_else(|_| lost(usage))
     }
 
-    /// Gives a call its first turn on the caller's thread: waking another one costs ten times what a quick function does.
-    /// `None` when it has more to do, which then is for the sandbox threads; a guest gives way within a tick or two, and a
-    /// result that takes longer to read is read where the thread's other tasks have been moved away (`codec/answer.rs`).
+    /// Gives a call its first turn on the caller's thread: waking another one costs ten times what
+    /// a quick function does. `None` when it has more to do, which then is for the sandbox threads;
+    /// a guest gives way within a tick or two, and a result that takes longer to read is read where
+    /// the thread's other tasks have been moved away (`codec/answer.rs`).
     fn at_once(&self, run: Pin<&mut impl Future<Output = Outcome>>) -> Option<Outcome> {
         // What it registers timers and sockets with.
         let may_move = Handle::try_current()
@@ -184,7 +185,8 @@ impl Engine {
         let turn = || run.poll(&mut Context::from_waker(Waker::noop()));
         let turn = match may_move {
             true => current::on_borrowed_thread(turn),
-            // All of the program runs on this one thread, or none of it does: there is nobody to make way for.
+            // All of the program runs on this one thread, or none of it does: there is nobody to
+            // make way for.
             false => turn(),
         };
         match turn {
@@ -223,8 +225,8 @@ impl Engine {
 
     /// Waits for a place. What is taken is in the answer, and given back when that is dropped.
     ///
-    /// A node has reserved both the place and the memory before it asks, so this waits only where the engine is used without
-    /// one; then first come, first served.
+    /// A node has reserved both the place and the memory before it asks, so this waits only where
+    /// the engine is used without one; then first come, first served.
     pub(crate) async fn admit(&self, call: &Call) -> Result<Admitted, Failure> {
         if call.invocation.args.len() as u64 > call.limits.payload_bytes {
             return Err(call.at_limit(LimitHit::Arguments));
@@ -269,8 +271,9 @@ impl Engine {
         self.0.ledger.charge(start.min(call.limits.memory_bytes))
     }
 
-    /// First the places, then the memory, in this order everywhere, so that two callers never wait for each other. Memory
-    /// is waited for only so long: what holds it may be waiting for this very call.
+    /// First the places, then the memory, in this order everywhere, so that two callers never wait
+    /// for each other. Memory is waited for only so long: what holds it may be waiting for this
+    /// very call.
     async fn wait(
         &self,
         call: &Call,

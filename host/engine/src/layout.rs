@@ -1,7 +1,9 @@
-//! How large and how deep the types of a component are, found from its interface before any of it is compiled or laid out.
+//! How large and how deep the types of a component are, found from its interface before any of it
+//! is compiled or laid out.
 //!
-//! The canonical ABI computes sizes in 32 bits, which a few fixed-length lists inside one another pass. So every exported
-//! function's types are measured here in 64 bits, and a component is refused for them in words, at deployment.
+//! The canonical ABI computes sizes in 32 bits, which a few fixed-length lists inside one another
+//! pass. So every exported function's types are measured here in 64 bits, and a component is
+//! refused for them in words, at deployment.
 
 use crate::codec::{MAX_DEPTH, MAX_VALUE_BYTES};
 use lydian_value::{FuncType, Interface, Type};
@@ -35,7 +37,8 @@ fn types(function: &FuncType) -> impl Iterator<Item = &Type> {
     params.chain(&function.result)
 }
 
-/// Whether a type nests more than `levels` deep, what it carries included. Looks no deeper than that.
+/// Whether a type nests more than `levels` deep, what it carries included. Looks no deeper than
+/// that.
 fn deeper_than(ty: &Type, levels: usize) -> bool {
     let carried = match ty {
         Type::Stream(Some(item)) | Type::Future(Some(item)) => Some(&**item),
@@ -48,7 +51,8 @@ fn deeper_than(ty: &Type, levels: usize) -> bool {
             .any(|part| deeper_than(part, levels - 1))
 }
 
-/// The types that a type is made of. What a stream carries is not a part of the result that names it.
+/// The types that a type is made of. What a stream carries is not a part of the result that names
+/// it.
 pub(crate) fn parts(ty: &Type) -> Vec<&Type> {
     match ty {
         Type::List(item) | Type::FixedList(item, _) | Type::Option(item) => vec![item],
@@ -198,7 +202,8 @@ mod tests {
         refusal(&interface(result)).is_some()
     }
 
-    /// 2^30 bytes times 2^30 times 2^30 wrap 64 bits; 2^16 times 2^16 wrap 32; each level alone is a small number.
+    /// 2^30 bytes times 2^30 times 2^30 wrap 64 bits; 2^16 times 2^16 wrap 32; each level alone is
+    /// a small number.
     #[test]
     fn sizes_are_computed_without_wrapping() {
         let huge = |item, levels| (0..levels).fold(item, |ty, _| Type::fixed_list(ty, 1 << 30));

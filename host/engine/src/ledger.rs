@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// Buffers smaller than this are not charged one by one: their number is bounded by the calls in flight.
+/// Buffers smaller than this are not charged one by one: their number is bounded by the calls in
+/// flight.
 pub(crate) const FREE_BYTES: usize = 16 << 10;
 
 /// The node's bytes. Clones share them.
@@ -96,7 +97,8 @@ impl Ledger {
         })
     }
 
-    /// Ends when bytes are released after this was called. Look for room between the call and the wait.
+    /// Ends when bytes are released after this was called. Look for room between the call and the
+    /// wait.
     pub fn freed(&self) -> Freed<'_> {
         self.0.waiting.fetch_add(1, Ordering::SeqCst);
         let mut notified = Box::pin(self.0.freed.notified());
@@ -294,7 +296,8 @@ impl Account {
         })
     }
 
-    /// The sandbox is gone with `bytes` of memories and tables; what was reserved for them goes too.
+    /// The sandbox is gone with `bytes` of memories and tables; what was reserved for them goes
+    /// too.
     pub(crate) fn close(&self, bytes: u64) {
         self.0.state.lock().reserved = 0;
         self.shrink(bytes);
@@ -331,7 +334,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// What is counted must come back whichever way a sandbox ends, or a node fills up with nothing.
+    /// What is counted must come back whichever way a sandbox ends, or a node fills up with
+    /// nothing.
     #[test]
     fn everything_comes_back() {
         let ledger = Ledger::new(10 * MIB, 10 * MIB);

@@ -61,7 +61,8 @@ const MAX_OUTPUT_BYTES: u64 = 1 << 40;
 const MAX_OUTPUT_BYTES_PER_SECOND: u64 = 1 << 40;
 
 impl Limits {
-    /// The most that a call may be given on a node with `memory_bytes` for guests that says nothing else.
+    /// The most that a call may be given on a node with `memory_bytes` for guests that says nothing
+    /// else.
     pub fn ceiling(memory_bytes: u64) -> Limits {
         Limits {
             timeout: MAX_TIMEOUT,
@@ -76,7 +77,8 @@ impl Limits {
         }
     }
 
-    /// The first limit that is above `ceiling`: its name in a manifest, what was asked, what may be.
+    /// The first limit that is above `ceiling`: its name in a manifest, what was asked, what may
+    /// be.
     pub fn above(&self, ceiling: &Limits) -> Option<(&'static str, String, String)> {
         let size = |name, asked: u64, most: u64| {
             (most != 0 && asked > most).then(|| (name, bytes(asked), bytes(most)))

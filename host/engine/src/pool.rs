@@ -44,8 +44,8 @@ const ADDRESS_SPACE_PER_SANDBOX: u64 = (4 << 30) + (40 << 20);
 const ADDRESS_SPACE: u64 = 64 << 40;
 /// Stacks beyond those of the sandboxes: some are still being put back.
 const SPARE_STACKS: u32 = 8;
-/// Instances of components in one component, at most: in the pool of concurrent components each may keep a stack while it
-/// waits, so that many are there besides.
+/// Instances of components in one component, at most: in the pool of concurrent components each may
+/// keep a stack while it waits, so that many are there besides.
 const STACKS_OF_ONE: u32 = 256;
 /// Slots that keep the mapping of what they last ran, at most.
 const WARM_SLOTS: u32 = 256;
@@ -129,9 +129,10 @@ impl Pool {
         u64::from(self.sandboxes) * ADDRESS_SPACE_PER_SANDBOX
     }
 
-    /// Stacks that a concurrent component of so many slots is counted for: each of its memories has an instance, which may wait
-    /// in a call of another and keeps the stack it waits on; so does the call itself, and the store's own worker. One that
-    /// has more instances than memories may take more, of those that are there besides.
+    /// Stacks that a concurrent component of so many slots is counted for: each of its memories has
+    /// an instance, which may wait in a call of another and keeps the stack it waits on; so does
+    /// the call itself, and the store's own worker. One that has more instances than memories may
+    /// take more, of those that are there besides.
     pub(crate) fn stacks(slots: u32) -> u32 {
         slots.saturating_add(2)
     }
@@ -252,8 +253,9 @@ fn files_check(machine: &Machine) -> Check {
     }
 }
 
-/// Dirty bytes that an idle slot keeps: all that were in use at once keep a small share of the machine's memory together, for
-/// nothing takes it from them while nothing runs. A guest in Rust dirties a few pages.
+/// Dirty bytes that an idle slot keeps: all that were in use at once keep a small share of the
+/// machine's memory together, for nothing takes it from them while nothing runs. A guest in Rust
+/// dirties a few pages.
 fn keep_resident(memory_bytes: u64, sandboxes: u32) -> usize {
     /// Of the machine's memory, kept by idle slots.
     const SHARE: u64 = 512;

@@ -1,8 +1,9 @@
 //! What `wasi:http` keeps for a guest: requests, headers and bodies that were filled and not sent.
 //!
-//! wasmtime holds them in the sandbox's table and counts none of their bytes. So the table is walked now and then, as often
-//! as calls can have added something that matters, and what lies in it is put on the sandbox's account. A body is counted
-//! with all that its queue can hold, for what is in it cannot be seen.
+//! wasmtime holds them in the sandbox's table and counts none of their bytes. So the table is
+//! walked now and then, as often as calls can have added something that matters, and what lies in
+//! it is put on the sandbox's account. A body is counted with all that its queue can hold, for what
+//! is in it cannot be seen.
 //!
 //! A guest that holds more than it may is ended at the next tick: between two walks it can add
 //! [`CALLS_PER_ENTRY`] of the table's entries at most.
@@ -18,7 +19,8 @@ use wasmtime_wasi_http::{FieldMap, p3};
 pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
 /// Writes that are queued for whoever sends the body.
 pub(crate) const BODY_CHUNKS: usize = 1;
-/// What a body may hold: its queue has one place more than is asked for, and one write is on its way into it.
+/// What a body may hold: its queue has one place more than is asked for, and one write is on its
+/// way into it.
 const BODY_BYTES: u64 = (BODY_CHUNKS as u64 + 2) * BODY_CHUNK_BYTES as u64;
 /// Entry of the table, with what every resource has around it.
 const ENTRY_BYTES: u64 = 256;

@@ -95,7 +95,8 @@ impl Ctx {
         &self.account
     }
 
-    /// Begins a call that may call others until `deadline`, and ends what the one before has left under way.
+    /// Begins a call that may call others until `deadline`, and ends what the one before has left
+    /// under way.
     pub(crate) fn may_call(&mut self, calls: Option<&Arc<dyn Calls>>, deadline: Instant) {
         let account = &self.account;
         self.calling =
@@ -145,7 +146,8 @@ impl WasiHttpView for Ctx {
 }
 
 impl Ctx {
-    /// Counts a memory or table that grows from `current` to `desired` bytes; `false` when there is no room.
+    /// Counts a memory or table that grows from `current` to `desired` bytes; `false` when there is
+    /// no room.
     fn grow(&mut self, current: u64, desired: u64) -> bool {
         let more = desired.saturating_sub(current);
         let grown = self.account.grow(more).is_ok();

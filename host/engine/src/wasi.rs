@@ -1,8 +1,9 @@
 //! WASI 0.2 and 0.3, wired to a sandbox's limits and grants.
 //!
-//! One linker per engine, built once. WASI 0.3 is all async, so only the engine for concurrent components has it. Nothing of
-//! the host is inherited: no environment, no arguments, no files, no standard input. Two things differ from wasmtime's own
-//! wiring: names are looked up through [`Egress`], and files and sockets count against `open_files`.
+//! One linker per engine, built once. WASI 0.3 is all async, so only the engine for concurrent
+//! components has it. Nothing of the host is inherited: no environment, no arguments, no files, no
+//! standard input. Two things differ from wasmtime's own wiring: names are looked up through
+//! [`Egress`], and files and sockets count against `open_files`.
 
 use crate::calls;
 use crate::config::Concurrency;

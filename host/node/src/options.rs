@@ -89,8 +89,8 @@ pub struct Options {
     pub limits: Limits,
     /// The most that any call may be given; what is not set has a built-in ceiling.
     pub limits_max: Limits,
-    /// Bytes of all sandboxes together, with what is held for them and for callers; `None`: six tenths of the machine's
-    /// memory.
+    /// Bytes of all sandboxes together, with what is held for them and for callers; `None`: six
+    /// tenths of the machine's memory.
     pub guest_memory_bytes: Option<u64>,
     /// Sandboxes at once; `None`: as many as the machine carries.
     pub max_sandboxes: Option<u32>,
@@ -102,8 +102,8 @@ pub struct Options {
     pub compile_workers: Option<usize>,
     /// Memory of one compilation; `None`: what the machine can spare.
     pub compile_memory_bytes: Option<u64>,
-    /// How far compiling stands back for calls, as `nice` counts. In a program that embeds a node, whose user waits for what is
-    /// compiled, not at all.
+    /// How far compiling stands back for calls, as `nice` counts. In a program that embeds a node,
+    /// whose user waits for what is compiled, not at all.
     pub compile_niceness: u8,
     /// Compiled components kept on disk; `None`: the engine's own default.
     pub artifact_cache_bytes: Option<u64>,

@@ -2,9 +2,10 @@
 //!
 //! One rule for the SDK's attributes, `bindgen!`, and everything that looks a name up.
 
-/// A name of a source in WIT's kebab-case: `TooLarge`, `max_depth`, `HTTPError`, `r#type` and `sha_256` as `too-large`,
-/// `max-depth`, `http-error`, `type` and `sha256`: a word of WIT begins with a letter, so a number stays with the word before
-/// it. A name of WIT stays what it is, save for upper case.
+/// A name of a source in WIT's kebab-case: `TooLarge`, `max_depth`, `HTTPError`, `r#type` and
+/// `sha_256` as `too-large`, `max-depth`, `http-error`, `type` and `sha256`: a word of WIT begins
+/// with a letter, so a number stays with the word before it. A name of WIT stays what it is, save
+/// for upper case.
 ///
 /// What has no name in WIT comes out as something that [`is_name`] refuses.
 #[must_use]
@@ -29,7 +30,8 @@ pub fn kebab(name: &str) -> String {
     kebab
 }
 
-/// Whether an upper-case letter between these begins a word: `tooLarge`, and the `E` of `HTTPError`.
+/// Whether an upper-case letter between these begins a word: `tooLarge`, and the `E` of
+/// `HTTPError`.
 fn begins_word(before: char, next: Option<char>) -> bool {
     let next_is_lower = next.is_some_and(char::is_lowercase);
     before.is_lowercase() || before.is_numeric() || before.is_uppercase() && next_is_lower

@@ -69,8 +69,8 @@ impl Hub {
         (!ids.is_empty() && self.watch()).then_some(ids)
     }
 
-    /// Asks `look` until it finds an outcome, at most for `wait`. It is asked after registering for the
-    /// wake-up, so no end falls between; `registered` is called in between.
+    /// Asks `look` until it finds an outcome, at most for `wait`. It is asked after registering for
+    /// the wake-up, so no end falls between; `registered` is called in between.
     pub(crate) async fn wait_for_end<F>(
         &self,
         id: &JobId,

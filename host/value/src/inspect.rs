@@ -139,8 +139,8 @@ pub fn wit_functions(path: &std::path::Path) -> Result<Vec<FuncType>, String> {
     Ok(functions)
 }
 
-/// An export of the component itself that is neither a function nor an instance. One that has nothing but components and
-/// types is a WIT package, which is told of otherwise.
+/// An export of the component itself that is neither a function nor an instance. One that has
+/// nothing but components and types is a WIT package, which is told of otherwise.
 fn other_export(component: &[u8]) -> Option<String> {
     let mut depth = 0usize;
     let (mut other, mut is_package) = (None, true);

@@ -50,8 +50,9 @@ impl Interface {
     /// The function of this name, or, for the empty name, the only one.
     ///
     /// The full name always works; a part works while it is unambiguous: without the version
-    /// (`acme:img/resize#thumbnail` for `acme:img/resize@1.0.0#thumbnail`), or without the interface (`thumbnail`).
-    /// A name may be spelled as in the source, `train_all` or `trainAll` for `train-all` ([`names::kebab`]).
+    /// (`acme:img/resize#thumbnail` for `acme:img/resize@1.0.0#thumbnail`), or without the
+    /// interface (`thumbnail`). A name may be spelled as in the source, `train_all` or `trainAll`
+    /// for `train-all` ([`names::kebab`]).
     ///
     /// # Errors
     /// [`NoFunction`] lists what there is to choose from.
@@ -85,7 +86,8 @@ impl Interface {
     }
 }
 
-/// A function's name as WIT has it, whatever source it was taken from; the version of an interface stays.
+/// A function's name as WIT has it, whatever source it was taken from; the version of an interface
+/// stays.
 fn in_wit(name: &str) -> String {
     let local = |name: &str| {
         let parts: Vec<String> = name.split('.').map(names::kebab).collect();

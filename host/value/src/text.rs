@@ -113,8 +113,8 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    /// Where among `names` this one is. A value of many items looks its names up for each, so long lists are searched in
-    /// their order.
+    /// Where among `names` this one is. A value of many items looks its names up for each, so long
+    /// lists are searched in their order.
     pub(crate) fn position<T: Named>(&mut self, known: &[T], name: &str) -> Option<usize> {
         let exact = self.exactly(known, name);
         // A name may be spelled as in the source.

@@ -46,8 +46,8 @@ pub(crate) struct UpArgs {
     pub(crate) size: SizeArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
-    /// The most that any call may be given, such as `memory=2GiB`; can be repeated [default: memory: all
-    /// there is for functions, timeout: 24h]
+    /// The most that any call may be given, such as `memory=2GiB`; can be repeated [default:
+    /// memory: all there is for functions, timeout: 24h]
     #[arg(long, value_name = "LIMIT=VALUE", value_parser = parse_limit_max, help_heading = "Limits")]
     pub(crate) limit_max: Vec<LimitArgs>,
 }
@@ -74,7 +74,8 @@ pub(crate) struct AccessArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Size")]
 pub(crate) struct SizeArgs {
-    /// Memory of all functions together, with their arguments and results [default: 60 % of the machine's]
+    /// Memory of all functions together, with their arguments and results [default: 60 % of the
+    /// machine's]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes, allow_hyphen_values = true)]
     pub(crate) guest_memory: Option<Bytes>,
     /// Sandboxes at once [default: as many as the machine carries]

@@ -22,7 +22,8 @@ pub(crate) struct Tail {
     pub(crate) taken: Vec<String>,
     /// `--help` stood behind the TARGET: the function's help is wanted, not ours.
     pub(crate) wants_help: bool,
-    /// How many of the arguments, at their end, stood behind `--`: they are values, whatever they look like.
+    /// How many of the arguments, at their end, stood behind `--`: they are values, whatever they
+    /// look like.
     pub(crate) literal: usize,
     /// Names of all options the command has, for whoever mistypes one: behind the TARGET it looks like the function's.
     pub(crate) options: Vec<String>,

@@ -71,7 +71,8 @@ struct Builds {
     written: HashSet<PathBuf>,
 }
 
-/// So many builds in a row that write a file, each made for what the one before wrote, and it is the builds that write it.
+/// So many builds in a row that write a file, each made for what the one before wrote, and it is
+/// the builds that write it.
 const BUILDS_IN_A_ROW: u32 = 3;
 /// Times of files are those of the kernel's last tick.
 const TICK: Duration = Duration::from_millis(20);
@@ -323,8 +324,8 @@ impl<'a> Serving<'a> {
         ship::manifest(client, &self.source, ready, settings, &self.progress).await
     }
 
-    /// The next save, and what else was saved by then; none when nothing is watched any more. What the last build wrote
-    /// itself is none.
+    /// The next save, and what else was saved by then; none when nothing is watched any more. What
+    /// the last build wrote itself is none.
     async fn saved(&mut self) -> Option<Change> {
         loop {
             let mut change = self.changes.recv().await?;
@@ -410,7 +411,8 @@ impl Builds {
         }
     }
 
-    /// From now on these count as well. What was written since the build began, so long ago, may not be what it read.
+    /// From now on these count as well. What was written since the build began, so long ago, may
+    /// not be what it read.
     fn made_of(&mut self, files: Vec<PathBuf>, took: Duration) {
         let began = SystemTime::now().checked_sub(took + TICK);
         let is_older = |file: &Path| {

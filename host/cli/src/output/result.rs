@@ -106,8 +106,8 @@ pub(crate) fn printed(ty: &Type, value: &Value) -> Result<String, CliError> {
     Spelling::Wave.item(ty, value)
 }
 
-/// A value in WAVE with names in the place of numbers that say nothing by themselves, `[counter 1, counter 2]`,
-/// `(42, stream 1)`; none when it holds none.
+/// A value in WAVE with names in the place of numbers that say nothing by themselves, `[counter 1,
+/// counter 2]`, `(42, stream 1)`; none when it holds none.
 pub(crate) fn with_names(ty: &Type, value: &Value) -> Option<String> {
     // The writer knows the names of cases: a handle becomes one of them.
     let mut names: Vec<String> = Vec::new();
@@ -249,7 +249,8 @@ impl Part {
         format!("{kind} {number}")
     }
 
-    /// Whether a chunk of it says that the function failed: the one value of a future is as good as a result.
+    /// Whether a chunk of it says that the function failed: the one value of a future is as good as
+    /// a result.
     pub(crate) fn is_err(&self, chunk: &[u8]) -> bool {
         // A list of one begins with its length, in one byte.
         self.is_future && chunk.first() == Some(&1) && is_err(self.item.as_ref(), &chunk[1..])

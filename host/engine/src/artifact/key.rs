@@ -132,7 +132,8 @@ impl MacKey {
             return Ok(Err("could be read by other users"));
         }
         let mut secret = [0; KEY_BYTES];
-        // An error of the disk says nothing about the key, without which every artifact would be lost.
+        // An error of the disk says nothing about the key, without which every artifact would be
+        // lost.
         let whole = match file.read_exact(&mut secret) {
             Ok(()) => file.read(&mut [0])? == 0,
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,

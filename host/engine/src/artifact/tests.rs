@@ -172,7 +172,8 @@ fn checks_are_noted_for_the_next_start() {
         assert!(!store.is_noted(&key("b"), &Stamp::of(&stored.file).unwrap()));
         store.path(&key("a"))
     };
-    // The note alone excuses the check: bytes that are wrong under a sound note are taken for checked.
+    // The note alone excuses the check: bytes that are wrong under a sound note are taken for
+    // checked.
     let bytes = fs::read(&path).unwrap();
     let mut wrong = bytes.clone();
     wrong[0] ^= 1;

@@ -16,7 +16,8 @@ const MAX_FLAT_SYNC: usize = 1;
 /// The same for a function lifted asynchronously.
 pub(crate) const MAX_FLAT_ASYNC: usize = 16;
 
-/// What a turn on a borrowed thread may read: more is read where the thread's other tasks have been moved to another.
+/// What a turn on a borrowed thread may read: more is read where the thread's other tasks have been
+/// moved to another.
 const SHORT_BYTES: usize = 64 << 10;
 
 /// An encoded result that arrives in `N` core values.
@@ -68,7 +69,8 @@ unsafe impl<const N: usize> Lift for Answer<N> {
             return read(limit).map(Answer);
         }
         match read(SHORT_BYTES) {
-            // Reading has no effect but what it returns, so it may begin again where it is allowed to take its time.
+            // Reading has no effect but what it returns, so it may begin again where it is allowed
+            // to take its time.
             Err(error) if matches!(error.downcast_ref(), Some(LimitHit::Result)) => {
                 tokio::task::block_in_place(|| read(limit)).map(Answer)
             }
@@ -118,7 +120,8 @@ pub(crate) async fn call_concurrent(
     by_count!(flats, call_shared, at, func, args)
 }
 
-/// Runs what functions of the store still do after they have returned: an async function may go on working.
+/// Runs what functions of the store still do after they have returned: an async function may go on
+/// working.
 pub(crate) async fn run_out(store: &mut Store<Ctx>) -> Result<()> {
     store.run_concurrent(async |at| tasks_over(at).await).await
 }

@@ -84,8 +84,8 @@ impl<T: 'static> ReadBuffer<T> for Count {
 /// Items that were written together: the wire encoding of `list<T>`.
 pub(crate) type Batch = Bytes;
 
-/// About what is taken from a guest at once: little enough that many stalled streams hold little, and that no copy keeps a
-/// thread for long; much enough that the way to the reader does not count.
+/// About what is taken from a guest at once: little enough that many stalled streams hold little,
+/// and that no copy keeps a thread for long; much enough that the way to the reader does not count.
 const BATCH_BYTES: usize = 256 << 10;
 
 /// Items taken before their size is known.
@@ -153,7 +153,8 @@ fn send(batches: &mut PollSender<Batch>, ctx: &Ctx, count: usize, items: &[u8]) 
     push_len(&mut batch, count as u32);
     batch.extend_from_slice(items);
     current::count_out(batch.len());
-    // The slot was reserved, so this fails only when the reader has gone, which the next reservation finds out.
+    // The slot was reserved, so this fails only when the reader has gone, which the next
+    // reservation finds out.
     let _ = batches.send_item(charge.hold(batch));
     Ok(())
 }

@@ -8,8 +8,9 @@ use wasmtime::{Result, bail};
 /// Types nest at most this deep, so that a walk over a plan never needs much stack.
 pub(crate) const MAX_DEPTH: usize = 64;
 
-/// Bytes of one value in memory, without what it points to: the wire encoding's own bound. Fixed-length lists alone come near it.
-/// Far below 4 GiB, where the canonical ABI's own arithmetic would wrap.
+/// Bytes of one value in memory, without what it points to: the wire encoding's own bound.
+/// Fixed-length lists alone come near it. Far below 4 GiB, where the canonical ABI's own arithmetic
+/// would wrap.
 pub(crate) const MAX_VALUE_BYTES: u64 = 64 << 20;
 
 /// The layout of a function's parameters and result; filled in by its first call, which is the first to see its types.
@@ -232,7 +233,8 @@ impl Builder<'_> {
         let mut end = 0_u64;
         let fields = fields.map(|ty| {
             let node = self.node(ty, depth)?;
-            // No node is larger than the limit, and the sum stops there, so none of this can overflow.
+            // No node is larger than the limit, and the sum stops there, so none of this can
+            // overflow.
             let offset = end.next_multiple_of(u64::from(node.align));
             end = offset + node.size as u64;
             check_bytes(end)?;
@@ -287,7 +289,8 @@ impl Builder<'_> {
     }
 }
 
-/// Refuses a type whose size wasmtime's figures may have wrapped for. The parts of `kind` have passed.
+/// Refuses a type whose size wasmtime's figures may have wrapped for. The parts of `kind` have
+/// passed.
 fn check_size(kind: &Kind) -> Result<()> {
     check_bytes(match kind {
         Kind::FixedList(item, len) => item.size as u64 * u64::from(*len),

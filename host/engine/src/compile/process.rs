@@ -238,7 +238,8 @@ impl<'a> Conversation<'a> {
         })
     }
 
-    /// Moves bytes both ways as far as they go now. Returns the artifact when it, or all that was asked for, is whole.
+    /// Moves bytes both ways as far as they go now. Returns the artifact when it, or all that was
+    /// asked for, is whole.
     fn hear(&mut self, job: &Job<'_>) -> Result<Option<Vec<u8>>, Error> {
         self.read_complaints();
         let ended = read_available(&mut self.stdout, &mut self.received).map_err(start_error)?;
@@ -393,7 +394,8 @@ fn failure(tag: Tag, text: &[u8], job: &Job<'_>) -> Error {
     }
 }
 
-/// Names in it are the component's, and as long as its author likes; the reason is sent to whoever asks.
+/// Names in it are the component's, and as long as its author likes; the reason is sent to whoever
+/// asks.
 fn shortened(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(REASON_CHARS) {
         text.truncate(end);

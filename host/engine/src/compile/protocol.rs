@@ -1,8 +1,8 @@
 //! What the engine and a compile worker say to each other.
 //!
-//! The worker's limits stand in its environment, so that they hold before it reads anything. On stdin it gets one
-//! [`Request`]; on stdout it gives a greeting once it is locked in, then its answer. Both sides are the same program, so
-//! there are no versions to tell apart.
+//! The worker's limits stand in its environment, so that they hold before it reads anything. On
+//! stdin it gets one [`Request`]; on stdout it gives a greeting once it is locked in, then its
+//! answer. Both sides are the same program, so there are no versions to tell apart.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -169,7 +169,8 @@ pub(super) enum Tag {
     Interface = b'D',
     /// The artifact.
     Artifact = b'A',
-    /// The component's interface cannot be used. Payload: an [`Unusable`](crate::interface::Unusable).
+    /// The component's interface cannot be used. Payload: an
+    /// [`Unusable`](crate::interface::Unusable).
     Unusable = b'U',
     /// The component is not valid. Payload: why.
     Invalid = b'I',

@@ -1,8 +1,8 @@
 //! The compile worker: this program, started again, which never reaches `main`.
 //!
-//! A constructor looks for [`ENVIRONMENT`] before `main` runs, so every program that links the engine can compile, with no
-//! second binary to ship or to keep in step. One worker compiles, or describes, one
-//! component and ends.
+//! A constructor looks for [`ENVIRONMENT`] before `main` runs, so every program that links the
+//! engine can compile, with no second binary to ship or to keep in step. One worker compiles, or
+//! describes, one component and ends.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -81,8 +81,8 @@ fn main(confinement: &OsStr) -> io::Result<()> {
     }
 }
 
-/// Describes a component and compiles it. When it cannot be described, what is wrong with the whole of it is the better answer,
-/// unless its types are what the compiler's own arithmetic cannot take.
+/// Describes a component and compiles it. When it cannot be described, what is wrong with the whole
+/// of it is the better answer, unless its types are what the compiler's own arithmetic cannot take.
 fn compile(engine: &wasmtime::Engine, component: &[u8], output: &mut impl Write) -> io::Result<()> {
     let interface = interface::describe(component);
     let (tag, artifact) = match &interface {

@@ -1,8 +1,8 @@
 //! `read-directory` of WASI 0.3.
 //!
-//! wasmtime's own keeps a thread and a descriptor for each listing until the guest has read it to its end, and the threads are
-//! those that read all files of all guests. This one counts the descriptor and takes a thread for one batch at a time, when the
-//! guest asks for more.
+//! wasmtime's own keeps a thread and a descriptor for each listing until the guest has read it to
+//! its end, and the threads are those that read all files of all guests. This one counts the
+//! descriptor and takes a thread for one batch at a time, when the guest asks for more.
 
 use super::room;
 use crate::descriptors::Open;

@@ -55,8 +55,8 @@ pub(super) async fn body(
     finish(store, &call.invocation.function, result).await
 }
 
-/// What follows a call whose streams nobody reads: they are closed, and what the function still does is done. A trap in that
-/// is the call's.
+/// What follows a call whose streams nobody reads: they are closed, and what the function still
+/// does is done. A trap in that is the call's.
 pub(crate) async fn finish(
     store: &mut Store<Ctx>,
     function: &Function,

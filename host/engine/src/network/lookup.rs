@@ -1,8 +1,9 @@
 //! Looking names up, for sockets and `wasi:http` alike.
 //!
-//! The system's resolver blocks a thread for as long as the name's servers take, which may be half a minute and is theirs to
-//! choose. So these threads are none that anything else needs, and there are few: so many for the node, of which one sandbox has
-//! so many. Who waits for one gives up by dropping the future; a lookup that runs keeps its place until the resolver is done.
+//! The system's resolver blocks a thread for as long as the name's servers take, which may be half
+//! a minute and is theirs to choose. So these threads are none that anything else needs, and there
+//! are few: so many for the node, of which one sandbox has so many. Who waits for one gives up by
+//! dropping the future; a lookup that runs keeps its place until the resolver is done.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};

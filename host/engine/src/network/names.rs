@@ -1,6 +1,7 @@
 //! `wasi:sockets/ip-name-lookup@0.2`: the addresses of a name, one after the other.
 //!
-//! The resource is ours, as wasmtime's own looks names up on the threads that read files, as many at once as a guest asks for.
+//! The resource is ours, as wasmtime's own looks names up on the threads that read files, as many
+//! at once as a guest asks for.
 
 use crate::egress::Egress;
 use crate::sandbox::Ctx;

@@ -205,7 +205,8 @@ async fn types_larger_than_any_value_are_refused_in_words() {
     assert_eq!(outcome.result.unwrap().len(), 65_536);
 }
 
-/// One long name, used often, is written out as often: by whoever describes the component, which is not this process.
+/// One long name, used often, is written out as often: by whoever describes the component, which is
+/// not this process.
 #[tokio::test]
 async fn descriptions_out_of_proportion_are_refused() {
     let name = "a".repeat(20_000);

@@ -78,7 +78,8 @@ const OPEN: &str = r#"
         (if (i32.load8_u (i32.const 16)) (then (unreachable)))
         (local.set $f (i32.load (i32.const 20)))"#;
 
-/// Opens a file `n` times. `keep`: drops the descriptor and keeps its stream; else drops both. With `spin`, never ends.
+/// Opens a file `n` times. `keep`: drops the descriptor and keeps its stream; else drops both. With
+/// `spin`, never ends.
 fn guest_2() -> String {
     format!(
         r#"(component {TYPES_2} {LIBC}
@@ -514,7 +515,8 @@ const NAMES: &str = r#"(component
   (func (export "go") (param "name" string) (result u32)
     (canon lift (core func $i "go") (memory $memory) (realloc $realloc))))"#;
 
-/// Names are looked up by ours in place of wasmtime's: those that are granted, and what they resolve to is filtered.
+/// Names are looked up by ours in place of wasmtime's: those that are granted, and what they
+/// resolve to is filtered.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_are_looked_up_where_granted() {
     let (_data, engine) = engine_with(|_| ());

@@ -1,4 +1,5 @@
-//! What guests make the host hold: each byte is on the ledger, a sandbox ends at its own limit, a node at its own.
+//! What guests make the host hold: each byte is on the ledger, a sandbox ends at its own limit, a
+//! node at its own.
 
 use crate::support::{
     drained, engine, engine_with, failure, function, invocation, live, prepare, with_memory,
@@ -28,7 +29,8 @@ async fn ready(engine: &Engine, wat: &str) -> Function {
     component.function("").unwrap()
 }
 
-/// Sandboxes are many and cheap, memory is not: a node lets calls wait rather than take what it has not.
+/// Sandboxes are many and cheap, memory is not: a node lets calls wait rather than take what it has
+/// not.
 #[tokio::test]
 async fn calls_wait_for_the_memory_of_others() {
     let (_directory, engine) = engine_with(|options| {
@@ -58,7 +60,8 @@ async fn calls_wait_for_the_memory_of_others() {
     assert_eq!(engine.ledger().used(), 0);
 }
 
-/// What a guest grows into is asked for as well, and refused with the reason when it is the node that is full.
+/// What a guest grows into is asked for as well, and refused with the reason when it is the node
+/// that is full.
 #[tokio::test]
 async fn growth_fails_when_the_node_is_full() {
     let (_directory, engine) = engine_with(|options| {
@@ -135,7 +138,8 @@ async fn nobody_gets_more_than_the_ceiling() {
     assert_eq!(long.kind, FailureKind::Timeout, "{}", long.message);
 }
 
-/// `wasi:http` needs no grant to make requests that are never sent; what is queued in them is the sandbox's.
+/// `wasi:http` needs no grant to make requests that are never sent; what is queued in them is the
+/// sandbox's.
 #[tokio::test]
 async fn bodies_that_are_not_sent_are_on_the_account() {
     let wat = include_str!("../../../../tests/guests/wat/http-bodies.wat");
@@ -204,7 +208,8 @@ async fn reading_a_result_obeys_the_clocks() {
     }
 }
 
-/// What a result takes is the node's until its reader has dropped it, and is refused, as a full node, beyond that.
+/// What a result takes is the node's until its reader has dropped it, and is refused, as a full
+/// node, beyond that.
 #[tokio::test]
 async fn results_are_on_the_ledger_until_they_are_dropped() {
     let (_directory, engine) = engine_with(|options| {
@@ -255,7 +260,8 @@ async fn streams_that_are_not_read_hold_little() {
     assert_eq!(engine.ledger().used(), 0);
 }
 
-/// A sandbox that needs more of the pool than there is could never run; its deploy says so, with the number.
+/// A sandbox that needs more of the pool than there is could never run; its deploy says so, with
+/// the number.
 #[tokio::test]
 async fn a_component_larger_than_the_pool_is_refused() {
     let (_directory, engine) =

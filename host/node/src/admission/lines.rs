@@ -1,7 +1,7 @@
 //! Who waits and in which order, and what is taken: the bookkeeping of one pool, behind its lock.
 
 use super::{Admission, MAX_DEPTH, Need, Slot, Tenant};
-use lydian_engine::Charge;
+use lydian_engine::{Charge, Ledger};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -12,12 +12,20 @@ pub(super) type Class = (Reverse<u32>, bool, bool, usize, usize, u64);
 /// A tenant's calls in line.
 type Line = BTreeMap<Class, VecDeque<Waiting>>;
 
-/// Once the oldest in line has waited so long, what it needs is held back from others until it is served: else those that
-/// need less would always be quicker to take what comes free.
+/// Once the oldest in line has waited so long, what it needs is held back from others until it is
+/// served: else those that need less would always be quicker to take what comes free.
 const HOLD_BACK_AFTER: Duration = Duration::from_millis(250);
 
 /// What nested calls may take when others have filled the rest of the memory: an eighth.
 const NESTED_SHARE: u64 = 8;
+
+/// How much of the ledger may be taken when `need` is let in.
+pub(super) fn ceiling(ledger: &Ledger, need: Need) -> u64 {
+    match need.nested {
+        true => ledger.limit(),
+        false => ledger.limit() - ledger.limit() / NESTED_SHARE,
+    }
+}
 
 /// A call in line.
 pub(super) struct Waiting {
@@ -90,11 +98,8 @@ impl Lines {
             return None;
         }
         let ledger = &admission.0.ledger;
-        let mut ceiling = ledger.limit();
-        if !need.nested {
-            ceiling -= ceiling / NESTED_SHARE;
-        }
-        ceiling = ceiling.saturating_sub(held_back.map_or(0, |oldest| oldest.memory));
+        let ceiling = ceiling(ledger, need);
+        let ceiling = ceiling.saturating_sub(held_back.map_or(0, |oldest| oldest.memory));
         let memory = match ledger.charge_below(need.memory, ceiling) {
             Some(memory) => memory,
             // What needs more than there ever is runs alone, as far as the node can tell.
@@ -162,9 +167,11 @@ impl Lines {
         }
     }
 
-    /// Counts a call as `depth` deep, where it holds sandboxes and where it waits: somebody that deep waits for it.
+    /// Counts a call as `depth` deep, where it holds sandboxes and where it waits: somebody that
+    /// deep waits for it.
     ///
-    /// What it holds may always be counted deeper: the sums of all levels above shrink, and no other grows.
+    /// What it holds may always be counted deeper: the sums of all levels above shrink, and no
+    /// other grows.
     pub(super) fn raise(&mut self, call: u64, depth: u32) {
         let level = depth.min(MAX_DEPTH);
         if let Some(holding) = self.holding.get_mut(&call)
@@ -206,8 +213,8 @@ impl Lines {
         need.level().max(held)
     }
 
-    /// What the oldest in line needs, when it has waited long enough and `need` is not of a call that somebody waits for
-    /// further down: that one must go first, for the running calls to end.
+    /// What the oldest in line needs, when it has waited long enough and `need` is not of a call
+    /// that somebody waits for further down: that one must go first, for the running calls to end.
     fn held_back(&self, need: Need) -> Option<Need> {
         let oldest = self.oldest()?;
         let aged = oldest.since.elapsed() >= HOLD_BACK_AFTER;

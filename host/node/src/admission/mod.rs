@@ -163,8 +163,8 @@ impl Admission {
         let mut turn = turn;
         let turn = loop {
             match tokio::time::timeout(self.0.max_wait, &mut turn).await {
-                // Its caller has a deadline, and lets go of it in time. But where memory is what lacks, those who hold it
-                // may all be waiting for calls like this one.
+                // Its caller has a deadline, and lets go of it in time. But where memory is what
+                // lacks, those who hold it may all be waiting for calls like this one.
                 Err(_) if need.nested && self.has_memory(need) => {}
                 turn => break turn,
             }
@@ -192,8 +192,8 @@ impl Admission {
     }
 
     fn has_memory(&self, need: Need) -> bool {
-        let free = self.0.ledger.limit().saturating_sub(self.0.ledger.used());
-        free >= need.memory
+        let most = lines::ceiling(&self.0.ledger, need);
+        most.saturating_sub(self.0.ledger.used()) >= need.memory
     }
 
     /// Looks at the lines whenever memory was released, as long as somebody waits for some.
@@ -219,7 +219,8 @@ impl Admission {
         });
     }
 
-    /// Counts a call as `depth` deep from now on, where it runs and where it waits, for somebody waits for it there.
+    /// Counts a call as `depth` deep from now on, where it runs and where it waits, for somebody
+    /// waits for it there.
     pub(crate) fn raise(&self, call: u64, depth: u32) {
         self.0.lines.lock().raise(call, depth);
         self.pump();

@@ -25,7 +25,8 @@ impl Slot {
         self.memory.take().map(Reserved::new).unwrap_or_default()
     }
 
-    /// Whether there is memory for one more sandbox: kept since the slot was given, or reserved now.
+    /// Whether there is memory for one more sandbox: kept since the slot was given, or reserved
+    /// now.
     pub(super) fn has_memory(&mut self) -> bool {
         if self.memory.is_none()
             && let Some(admission) = &self.admission

@@ -257,8 +257,8 @@ async fn functions_may_call_while_the_node_drains() {
     admission.idle().await;
 }
 
-/// Those that need less are always quicker to take what comes free; without something held back for it, a large call waits
-/// for as long as there are small ones.
+/// Those that need less are always quicker to take what comes free; without something held back for
+/// it, a large call waits for as long as there are small ones.
 #[tokio::test]
 async fn a_large_call_does_not_starve_beside_small_ones() {
     let admission = admission(4, 100, 60_000);
@@ -289,7 +289,8 @@ async fn a_large_call_does_not_starve_beside_small_ones() {
     assert_eq!(admission.taken(), 0);
 }
 
-/// A node that is out of memory lets calls wait, and lets them in when some comes free, whoever had it.
+/// A node that is out of memory lets calls wait, and lets them in when some comes free, whoever had
+/// it.
 #[tokio::test]
 async fn calls_wait_for_memory() {
     const MIB: u64 = 1 << 20;
@@ -336,7 +337,8 @@ async fn calls_wait_for_memory() {
     assert_eq!((admission.taken(), ledger.used()), (0, 0));
 }
 
-/// What nested instances of one component may take is counted, or one sandbox takes every stack there is.
+/// What nested instances of one component may take is counted, or one sandbox takes every stack
+/// there is.
 #[tokio::test]
 async fn stacks_are_counted() {
     let admission = admission(10, 10, 60_000);
@@ -423,7 +425,8 @@ fn run(
                 },
             };
             let child = Arc::new(clone(child));
-            // A recorded one is in line before anybody waits for it; what it makes is deeper once it has been raised.
+            // A recorded one is in line before anybody waits for it; what it makes is deeper once
+            // it has been raised.
             let ran = match way {
                 Way::Nested => tokio::spawn(run(admission.clone(), need, child)),
                 Way::Recorded => {
@@ -485,8 +488,8 @@ fn clone(tree: &Tree) -> Tree {
     }
 }
 
-/// However functions call and wait for one another, and however small the pool: all of them end. Many trees run in one pool
-/// at a time, so that each finds it full of the others.
+/// However functions call and wait for one another, and however small the pool: all of them end.
+/// Many trees run in one pool at a time, so that each finds it full of the others.
 #[tokio::test]
 async fn no_set_of_waiting_functions_stops_itself() {
     let mut seed = 7;

@@ -89,7 +89,8 @@ impl Resolved {
     }
 }
 
-/// A command is told its own name first, as every program is; other functions have no name to be told.
+/// A command is told its own name first, as every program is; other functions have no name to be
+/// told.
 fn with_program(mut grants: Grants, function: &str, place: &Place) -> Grants {
     const COMMAND: &str = "wasi:cli/run@";
     if function.starts_with(COMMAND) {

@@ -111,7 +111,8 @@ async fn a_terabyte_of_random_numbers_is_refused() {
     }
 }
 
-/// `wasi:http` needs no grant to be asked for requests, and what is queued in those that are never sent is the sandbox's.
+/// `wasi:http` needs no grant to be asked for requests, and what is queued in those that are never
+/// sent is the sandbox's.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_are_never_sent_are_counted() {
     let node = TestNode::start().await;

@@ -272,7 +272,8 @@ fn stopped(function: &FuncType) -> CliError {
     )
 }
 
-/// Whether a failure took the sandbox with it. Wrong arguments, a handle that is not open among them, never reach the guest.
+/// Whether a failure took the sandbox with it. Wrong arguments, a handle that is not open among
+/// them, never reach the guest.
 fn is_over(error: &Error) -> bool {
     match error {
         Error::Failed(failure) => failure.kind != FailureKind::Arguments,

@@ -108,8 +108,9 @@ fn is_name(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
 }
 
-/// `text` with every bound name, and every path that begins with one (`pair.1`, `found[0]`), replaced by its
-/// value's text. Names inside quotes, names of fields and cases with a payload are left alone.
+/// `text` with every bound name, and every path that begins with one (`pair.1`, `found[0]`),
+/// replaced by its value's text. Names inside quotes, names of fields and cases with a payload are
+/// left alone.
 pub(super) fn filled(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut quote = None;
@@ -157,7 +158,8 @@ pub(super) fn filled(text: &str, value: impl Fn(&str) -> Option<String>) -> Stri
     out
 }
 
-/// How long the name at the beginning is, and with each further step of a path: `.field`, `.1`, `[0]`.
+/// How long the name at the beginning is, and with each further step of a path: `.field`, `.1`,
+/// `[0]`.
 fn paths(text: &str, name: usize) -> Vec<usize> {
     let mut ends = vec![name];
     let mut end = name;

@@ -1,8 +1,9 @@
 //! What the inputs of a map print: lines of different inputs stay whole.
 //!
-//! Inputs run side by side and share one log, and many a guest writes a line in pieces, as Python's `print`
-//! writes text and newline apart. So the end of a line is waited for, up to [`LONGEST_BYTES`], and a line that
-//! its input left without an end is ended before another input's begins.
+//! Inputs run side by side and share one log, and many a guest writes a line in pieces, as Python's
+//! `print` writes text and newline apart. So the end of a line is waited for, up to
+//! [`LONGEST_BYTES`], and a line that its input left without an end is ended before another input's
+//! begins.
 
 use crate::calls::record::Call;
 use bytes::Bytes;

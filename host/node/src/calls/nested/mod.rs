@@ -36,7 +36,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use waiting::Waits;
 
-/// How often a function that waits for a recorded call says so to whoever claims them, and to admission once it was.
+/// How often a function that waits for a recorded call says so to whoever claims them, and to
+/// admission once it was.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The same at first, when the call may be about to be claimed.
 const LOOK_SOON: Duration = Duration::from_millis(100);

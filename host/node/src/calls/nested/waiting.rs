@@ -1,10 +1,12 @@
 //! Who waits for whom, where functions wait for calls that are not their own.
 //!
-//! Calls that a function makes are one level deeper than it is, and admission keeps a place for each level. A recorded call
-//! has the depth it was recorded with; so whoever waits for one raises it to a level below its own, and with it what that
-//! one waits for, and so on. Then the argument of [`crate::admission`] holds for all of them: whoever is deepest finds room.
+//! Calls that a function makes are one level deeper than it is, and admission keeps a place for
+//! each level. A recorded call has the depth it was recorded with; so whoever waits for one raises
+//! it to a level below its own, and with it what that one waits for, and so on. Then the argument
+//! of [`crate::admission`] holds for all of them: whoever is deepest finds room.
 //!
-//! A function that is as deep as calls may be cannot wait for a call that has not ended: it is told so.
+//! A function that is as deep as calls may be cannot wait for a call that has not ended: it is told
+//! so.
 
 use super::{Caller, too_deep};
 use crate::calls::id::CallId;
@@ -101,7 +103,8 @@ impl Core {
 
     /// Counts a call as `depth` deep from now on, and all that it waits for as deeper still.
     pub(crate) fn raise(&self, call: &Call, depth: u32) {
-        // A circle of calls that wait for one another ends here too: it cannot end by itself, only by their time.
+        // A circle of calls that wait for one another ends here too: it cannot end by itself, only
+        // by their time.
         if depth > crate::admission::MAX_DEPTH || !call.raise(depth) {
             return;
         }

@@ -177,8 +177,8 @@ impl Shards {
         Ok(())
     }
 
-    /// Gives up what is more than this node's part, whatever it is: what only waits in those shards is
-    /// the other node's work as well.
+    /// Gives up what is more than this node's part, whatever it is: what only waits in those shards
+    /// is the other node's work as well.
     fn leave(&self, mut staying: Vec<Shard>, part: usize, hand: &Hand) {
         staying.truncate(staying.len() - part);
         self.leaving.lock().extend(&staying);
