@@ -314,7 +314,7 @@ impl Engine {
 /// Slots, and stacks where they are counted apart.
 type Places = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
-/// Arguments of a call that may begin on the thread that asks for it: a few microseconds to write.
+/// Arguments of a call that may begin on the thread that asks for it.
 const SHORT_ARGS_BYTES: usize = 64 << 10;
 
 /// Longest wait for memory that other sandboxes hold.

@@ -120,7 +120,7 @@ pub struct Options {
     pub kept_log_bytes: usize,
     pub map_window_bytes: u64,
     /// Whether to run durable calls that other processes recorded. A node does; a program that embeds one for a
-    /// moment runs its own, and others of the same function while it has the line of those.
+    /// moment runs its own alone.
     pub resume_spawned: bool,
     /// Durable calls claimed and not ended, those apart that functions wait for, and again of those at each depth.
     pub max_spawned_in_hand: usize,

@@ -107,7 +107,7 @@ async fn local_node() -> Option<Client> {
 
 /// Sandboxes for one call: the memories and tables of the largest component there may be take 16,
 /// and each level of calls that functions make of one another takes some, with room to make several
-/// at once. Reserved in 0.1 ms.
+/// at once.
 const SANDBOXES_OF_ONE: u32 = 64;
 
 /// How a node answers this command.

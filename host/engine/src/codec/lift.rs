@@ -12,8 +12,8 @@ use wasmtime::component::__internal::{InterfaceType, LiftContext};
 use wasmtime::component::{FutureReader, Lift, ResourceAny, StreamReader};
 use wasmtime::{Result, ValRaw, bail};
 
-/// A result is read so far before the clocks are looked at again: a tenth of a millisecond, in
-/// small strings.
+/// A result is read so far before the clocks are looked at again: about a millisecond, in
+/// empty strings.
 const CHECK_BYTES: usize = 64 << 10;
 
 /// One walk over a result.
